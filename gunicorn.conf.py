@@ -1,0 +1,28 @@
+"""How the service is served: `gunicorn remind_site.wsgi` reads this file, wherever it runs.
+
+Threads, because a request spends its time waiting for the provider: one thread for each call that is there at
+once. Their number does not multiply database connections, since none is held meanwhile.
+"""
+
+import logging
+import os
+
+from remind_site.environment import env
+from remind_site.logs import configuration
+
+workers = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)
+threads = env.int("WEB_THREADS", 100)
+# The settings are read in each worker; only web processes are to have a connection pool.
+os.environ.update(REMIND_WEB_PROCESS="1", WEB_CONCURRENCY=str(workers), WEB_THREADS=str(threads))
+
+bind = env.str("BIND", "") or f"0.0.0.0:{env.int('PORT', 8000)}"
+worker_class = "remind_site.worker.ServiceWorker"
+worker_connections = max(2000, threads * 4)
+backlog = 2048
+keepalive = 75  # seconds; longer than the usual proxy's, so that it is the proxy that closes
+timeout = 60  # seconds without a sign of life from a worker's main thread
+graceful_timeout = 30  # seconds for requests in flight; the longest takes 25
+control_socket_disable = True  # signals do; a socket in a home folder is one thing more to guard
+# Our own middleware writes a line about each request, without the query string, where old clients put the token.
+accesslog = None
+logconfig_dict = configuration(env.log_level("LOG_LEVEL", logging.INFO))

@@ -1,0 +1,52 @@
+"""The decision 'may this license act', made in one place for the API, the console and the logs alike."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from licenses import errors
+from licenses.models import License, LicenseToken
+
+
+class Decision(StrEnum):
+    """What was decided, as a stable code; the refusals' codes are those of the HTTP contract."""
+
+    ACTIVE = "active"
+    SUSPENDED = "license_suspended"
+    NOT_STARTED = "license_not_started"
+    EXPIRED = "license_expired"
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105  # a code, no secret
+    PLAN_INACTIVE = "plan_inactive"
+
+
+REFUSALS: dict[Decision, type[errors.Refusal]] = {
+    Decision.SUSPENDED: errors.LicenseSuspended,
+    Decision.NOT_STARTED: errors.LicenseNotStarted,
+    Decision.EXPIRED: errors.LicenseExpired,
+    Decision.TOKEN_REVOKED: errors.TokenRevoked,
+    Decision.PLAN_INACTIVE: errors.PlanInactive,
+}
+
+
+def decide(license: License, now: datetime, token: LicenseToken | None = None) -> Decision:
+    """Whether the license may act at `now` (aware), with this token where one was used.
+
+    Where several reasons apply, the first of: suspended, not started, expired, token revoked, plan inactive.
+    """
+    if license.suspended_at is not None:
+        return Decision.SUSPENDED
+    if license.starts_at > now:
+        return Decision.NOT_STARTED
+    if license.expires_at is not None and license.expires_at <= now:
+        return Decision.EXPIRED
+    if token is not None and not token.is_usable(now):
+        return Decision.TOKEN_REVOKED
+    if not license.plan.is_active:
+        return Decision.PLAN_INACTIVE
+    return Decision.ACTIVE
+
+
+def require_active(license: License, now: datetime, token: LicenseToken) -> None:
+    """Raises the Refusal that stands for the decision, unless the license may act."""
+    decision = decide(license, now, token)
+    if decision is not Decision.ACTIVE:
+        raise REFUSALS[decision]()

@@ -1,0 +1,202 @@
+"""Everything that is done to a license, each in one transaction with its line in the audit trail.
+
+The console and the commands act through these functions. Each takes `by` (who) and `reason`
+(why), both for people. What a license may do at a moment is decided in `licenses.decisions`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils import timezone
+
+from licenses import tokens
+from licenses.models import AuditEvent, License, LicenseToken, Plan
+
+ROTATION_GRACE = timedelta(days=1)
+Action = AuditEvent.Action
+
+
+class NotPossible(Exception):
+    """The change makes no sense for this license as it is now; the message says why, for people."""
+
+
+@transaction.atomic
+def issue(
+    email: str,
+    plan: Plan,
+    *,
+    by: str,
+    reason: str = "",
+    quota: int | None = None,
+    rate: int | None = None,
+    starts_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    notes: str = "",
+) -> License:
+    """A new license, as yet without a token.
+
+    Args:
+        quota: suggestions per month, None for the plan's.
+        rate: requests per minute, None for the plan's.
+        starts_at, expires_at: aware; from now and for ever where left out.
+
+    Raises:
+        ValidationError: the email is no email address.
+    """
+    validate_email(email)
+    license = License.objects.create(
+        email=email.lower(),
+        plan=plan,
+        quota_override=quota,
+        rate_override=rate,
+        starts_at=starts_at or timezone.now(),
+        expires_at=expires_at,
+        notes=notes,
+    )
+    _record(license, Action.ISSUED, by, reason, {"plan": [None, plan.slug], "expires_at": [None, expires_at]})
+    return license
+
+
+@transaction.atomic
+def add_token(
+    license: License, *, by: str, reason: str = "", label: str = "", expires_at: datetime | None = None
+) -> tuple[LicenseToken, str]:
+    """A further token, and the only time it is seen whole: `(record, token)`."""
+    token, secret = _mint(license, label, expires_at)
+    _record(license, Action.TOKEN_ISSUED, by, reason, token=token)
+    return token, secret
+
+
+@transaction.atomic
+def rotate(
+    token: LicenseToken, *, by: str, reason: str = "", grace: timedelta = ROTATION_GRACE
+) -> tuple[LicenseToken, str]:
+    """A new token in place of this one, which goes on for `grace`: `(new record, new token)`.
+
+    Raises:
+        NotPossible: the token is no longer usable, so there is nothing to replace.
+    """
+    old = LicenseToken.objects.select_for_update(of=("self",)).select_related("license__plan").get(pk=token.pk)
+    now = timezone.now()
+    if not old.is_usable(now):
+        raise NotPossible("This token is revoked or already replaced; issue a new one instead.")
+    old.expires_at = min(filter(None, [old.expires_at, now + grace]))
+    old.save(update_fields=["expires_at"])
+    new, secret = _mint(old.license, old.label)
+    _record(old.license, Action.TOKEN_ROTATED, by, reason, {"replaces": [old.prefix, new.prefix]}, token=new)
+    return new, secret
+
+
+@transaction.atomic
+def revoke(token: LicenseToken, *, by: str, reason: str = "") -> None:
+    """End a token at once.
+
+    Raises:
+        NotPossible: it was revoked before.
+    """
+    revoked = LicenseToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    if not revoked:
+        raise NotPossible("This token was revoked before.")
+    _record(token.license, Action.TOKEN_REVOKED, by, reason, token=token)
+
+
+@transaction.atomic
+def suspend(license: License, *, by: str, reason: str) -> None:
+    """Stop a license until it is reinstated.
+
+    Raises:
+        NotPossible: it is suspended already.
+    """
+    suspended = License.objects.filter(pk=license.pk, suspended_at=None).update(
+        suspended_at=timezone.now(), suspended_by=by, suspension_reason=reason
+    )
+    if not suspended:
+        raise NotPossible("This license is suspended already.")
+    _record(license, Action.SUSPENDED, by, reason)
+
+
+@transaction.atomic
+def reinstate(license: License, *, by: str, reason: str = "") -> None:
+    """Lift a suspension.
+
+    Raises:
+        NotPossible: the license is not suspended.
+    """
+    reinstated = License.objects.filter(pk=license.pk, suspended_at__isnull=False).update(
+        suspended_at=None, suspended_by="", suspension_reason=""
+    )
+    if not reinstated:
+        raise NotPossible("This license is not suspended.")
+    _record(license, Action.REINSTATED, by, reason)
+
+
+@transaction.atomic
+def extend(license: License, expires_at: datetime | None, *, by: str, reason: str = "") -> None:
+    """Set the end of a license: later, sooner, or None for never."""
+    locked = _locked(license)
+    before, locked.expires_at = locked.expires_at, expires_at
+    locked.save(update_fields=["expires_at"])
+    _record(locked, Action.EXTENDED, by, reason, {"expires_at": [before, expires_at]})
+
+
+@transaction.atomic
+def change_plan(license: License, plan: Plan, *, by: str, reason: str = "") -> None:
+    """Put a license on another plan at once: the month's quota becomes the new plan's, what was used stays used.
+
+    Raises:
+        NotPossible: it is on that plan already.
+    """
+    locked = _locked(license)
+    if locked.plan == plan:
+        raise NotPossible(f"This license is on {plan.name} already.")
+    before, locked.plan = locked.plan, plan
+    locked.save(update_fields=["plan"])
+    _record(locked, Action.PLAN_CHANGED, by, reason, {"plan": [before.slug, plan.slug]})
+
+
+@transaction.atomic
+def change_limits(license: License, *, quota: int | None, rate: int | None, by: str, reason: str = "") -> None:
+    """Override quota (suggestions per month) and rate (requests per minute); None goes back to the plan's."""
+    locked = _locked(license)
+    changes = {"quota": [locked.quota_override, quota], "rate": [locked.rate_override, rate]}
+    locked.quota_override, locked.rate_override = quota, rate
+    locked.save(update_fields=["quota_override", "rate_override"])
+    _record(locked, Action.LIMITS_CHANGED, by, reason, changes)
+
+
+def record_bonus(license: License, *, by: str, reason: str, units: int, month: str) -> None:
+    """The audit line of bonus units granted by `billing.quota`; belongs inside its transaction."""
+    _record(license, Action.BONUS_GRANTED, by, reason, {"bonus_units": [None, units], "month": [None, month]})
+
+
+def _mint(license: License, label: str, expires_at: datetime | None = None) -> tuple[LicenseToken, str]:
+    secret = tokens.mint(license.plan.slug)
+    token = LicenseToken.objects.create(
+        license=license,
+        digest=tokens.digest(secret),
+        prefix=tokens.visible_prefix(secret),
+        label=label,
+        expires_at=expires_at,
+    )
+    return token, secret
+
+
+def _locked(license: License) -> License:
+    return License.objects.select_for_update(of=("self",)).select_related("plan").get(pk=license.pk)
+
+
+def _record(
+    license: License,
+    action: AuditEvent.Action,
+    by: str,
+    reason: str,
+    changes: dict[str, list[Any]] | None = None,
+    token: LicenseToken | None = None,
+) -> None:
+    readable = {
+        field: [value.isoformat() if isinstance(value, datetime) else value for value in values]
+        for field, values in (changes or {}).items()
+    }
+    AuditEvent.objects.create(license=license, token=token, by=by, action=action, reason=reason, changes=readable)

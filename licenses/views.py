@@ -1,0 +1,52 @@
+"""The base of the views that only a license's holder may call."""
+
+from typing import ClassVar, cast
+
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from licenses import limits
+from licenses.authentication import Holder, LicenseTokenAuthentication
+from licenses.errors import RateLimited
+from licenses.models import License
+from licenses.requests import service_request
+
+RATE_WINDOW = 60  # seconds; the limits of plans and licenses are per minute
+
+
+class ApiView(APIView):
+    """A view of the API: its methods are those it defines, and no others."""
+
+    http_method_names: ClassVar[list[str]] = ["get", "head", "post"]  # type: ignore[misc]  # the stubs see an instance's
+
+
+class LicensedView(ApiView):
+    """Asks for a license token: the middleware for its form, authentication for whose it is."""
+
+    requires_license_token = True
+    authentication_classes = [LicenseTokenAuthentication]
+
+    def holder(self, request: Request) -> Holder:
+        return cast(Holder, request.user)
+
+
+def count_against_license(request: Request, license: License, once: str = "") -> None:
+    """Count the request against its license's rate limit; `once` as `limits.hit` has it.
+
+    Raises:
+        RateLimited: there were too many in this minute.
+    """
+    window = limits.hit("license", str(license.pk), license.rate_limit, RATE_WINDOW, once)
+    service_request(request).windows.append(window)
+    if window.exceeded:
+        raise RateLimited(
+            f"Too many requests with this license: {window.limit} per minute are allowed.",
+            retry_after=window.retry_after,
+        )
+
+
+def peek_at_license(request: Request, license: License) -> limits.Window:
+    """The license's rate limit as it stands, without counting this request."""
+    window = limits.peek("license", str(license.pk), license.rate_limit, RATE_WINDOW)
+    service_request(request).windows.append(window)
+    return window

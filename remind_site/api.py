@@ -1,0 +1,157 @@
+"""Refusals as HTTP, in one place: whatever goes wrong on an API route ends as the contract's JSON.
+
+The refusals themselves are defined where they arise; here are those of HTTP itself.
+"""
+
+from typing import Any
+
+import structlog
+from django import db
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.response import Response
+
+from licenses.errors import Invalid, Refusal
+
+PAGES = ("/admin/",)  # paths made for people, whose errors are pages
+
+logger = structlog.get_logger(__name__)
+
+
+class Forbidden(Refusal):
+    status = 403
+    code = "forbidden"
+    detail = "This is not allowed."
+
+
+class NotFound(Refusal):
+    status = 404
+    code = "not_found"
+    detail = "There is nothing at this address."
+
+
+class MethodNotAllowed(Refusal):
+    status = 405
+    code = "method_not_allowed"
+    detail = "This method is not allowed here."
+
+
+class LengthRequired(Refusal):
+    status = 411
+    code = "length_required"
+    detail = "Send the body with a Content-Length."
+
+
+class TooLarge(Refusal):
+    status = 413
+    code = "too_large"
+    detail = "The body is too large: at most 16 KiB."
+
+
+class UnsupportedMediaType(Refusal):
+    status = 415
+    code = "unsupported_media_type"
+    detail = "Send the body as application/json."
+
+
+class InternalError(Refusal):
+    status = 500
+    code = "internal_error"
+    detail = "Something went wrong on our side. Please try again; if it stays, tell us the request_id."
+
+
+class DatabaseUnavailable(Refusal):
+    status = 503
+    code = "database_unavailable"
+    detail = (
+        "The service can't reach its database. Please try again shortly; with the same Idempotency-Key nothing is"
+        " charged twice."
+    )
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=5)
+
+
+class AnyAcceptNegotiation(BaseContentNegotiation):
+    """Ignores Accept: everything here answers JSON, and never 406."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        return next(iter(parsers), None)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: Any = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+def refuse(request: HttpRequest, refusal: Refusal) -> JsonResponse:
+    """The response that stands for a refusal."""
+    structlog.contextvars.bind_contextvars(outcome=refusal.code)
+    return JsonResponse(body_of(request, refusal), status=refusal.status, headers=refusal.headers)
+
+
+def body_of(request: HttpRequest, refusal: Refusal) -> dict[str, Any]:
+    body = {
+        "detail": refusal.detail,
+        "code": refusal.code,
+        "request_id": getattr(request, "request_id", ""),
+    }
+    if refusal.errors is not None:
+        body["errors"] = refusal.errors
+    return body
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's hook: a response for each expected exception, None for a bug."""
+    refusal = refusal_for(error)
+    if refusal is None:
+        return None
+    structlog.contextvars.bind_contextvars(outcome=refusal.code)
+    request = context["request"]._request
+    return Response(body_of(request, refusal), status=refusal.status, headers=refusal.headers)
+
+
+def refusal_for(error: Exception) -> Refusal | None:
+    """The refusal that an exception stands for; None where it is a bug."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, db.OperationalError | db.InterfaceError | db.InternalError):
+        logger.error("database_unavailable", error=type(error).__name__, reason=str(error).split("\n")[0])
+        return DatabaseUnavailable()
+    return None
+
+
+def is_page(request: HttpRequest) -> bool:
+    """Whether people look at this path in a browser."""
+    return request.path.startswith(PAGES)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return answer(request, Invalid())
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return answer(request, Forbidden())
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return answer(request, NotFound())
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    return answer(request, InternalError())
+
+
+def answer(request: HttpRequest, refusal: Refusal) -> HttpResponseBase:
+    """A refusal as who is asking can read it: JSON for programs, a page for people."""
+    return error_page(request, refusal) if is_page(request) else refuse(request, refusal)
+
+
+def error_page(request: HttpRequest, refusal: Refusal) -> HttpResponseBase:
+    """A refusal for people."""
+    structlog.contextvars.bind_contextvars(outcome=refusal.code)
+    page = render(None, "error.html", {"refusal": refusal, "request_id": getattr(request, "request_id", "")})
+    page.status_code = refusal.status
+    for name, value in refusal.headers.items():
+        page[name] = value
+    return page

@@ -1,0 +1,11 @@
+from django.apps import AppConfig
+from django.conf import settings
+
+
+class RemindSiteConfig(AppConfig):
+    name = "remind_site"
+
+    def ready(self) -> None:
+        from remind_site import checks, logs, schema  # noqa: F401  # importing registers them
+
+        logs.configure(settings.LOG_LEVEL)

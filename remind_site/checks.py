@@ -1,0 +1,193 @@
+"""Start-up checks, each with an id and a hint: those of every start, and those of `check --deploy`.
+
+remind.E001 to E011   settings that can't work; no process starts with them
+remind.E101 to E119   what production needs and lacks; reported by `check --deploy`
+"""
+
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_email_url
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from billing import ledger_guard, prices
+from suggestions.flow import PROVIDER_DONE_BY
+from suggestions.providers import configured_model
+
+OURS = {"messages", "model", "response_format", "stream"}
+
+
+@register
+def settings_can_work(**kwargs: Any) -> list[CheckMessage]:
+    return list(_impossible_settings())
+
+
+@register(deploy=True)
+def production_is_complete(**kwargs: Any) -> list[CheckMessage]:
+    return [*_missing_settings(), *_database_state()]
+
+
+def _impossible_settings() -> Iterator[CheckMessage]:
+    provider, base_url = settings.AI_PROVIDER, settings.OPENAI_BASE_URL
+    impossible = [
+        (
+            "E001",
+            provider not in {"openai", "local"},
+            f"AI_PROVIDER is '{provider}'.",
+            "Set it to 'openai' or 'local'.",
+        ),
+        (
+            "E002",
+            provider == "openai" and not settings.OPENAI_API_KEY,
+            "AI_PROVIDER is 'openai', but there is no OPENAI_API_KEY.",
+            "Set OPENAI_API_KEY, or AI_PROVIDER=local to do without.",
+        ),
+        (
+            "E003",
+            not 0 < settings.AI_TIMEOUT_SECONDS <= PROVIDER_DONE_BY,
+            f"AI_TIMEOUT_SECONDS is {settings.AI_TIMEOUT_SECONDS:g}.",
+            f"Clients are promised an answer within 25 seconds: set more than 0, at most {PROVIDER_DONE_BY:g}.",
+        ),
+        (
+            "E004",
+            not settings.REDIS_URL and settings.WEB_CONCURRENCY > 1,
+            f"WEB_CONCURRENCY is {settings.WEB_CONCURRENCY}, but there is no REDIS_URL, so each process would "
+            "count limits for itself.",
+            "Set REDIS_URL, or WEB_CONCURRENCY=1.",
+        ),
+        (
+            "E005",
+            urlsplit(base_url).scheme not in {"http", "https"},
+            "OPENAI_BASE_URL is no http or https address.",
+            "Correct or unset it.",
+        ),
+        (
+            "E006",
+            min(settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW_SECONDS) < 1,
+            "RATE_LIMIT_REQUESTS and RATE_LIMIT_WINDOW_SECONDS must be at least 1.",
+            "Unset them for 10 requests in 60 seconds.",
+        ),
+        (
+            "E007",
+            settings.TRUSTED_PROXY_COUNT < 0,
+            "TRUSTED_PROXY_COUNT is negative.",
+            "Set how many proxies are in front.",
+        ),
+        (
+            "E008",
+            not isinstance(settings.OPENAI_PARAMETERS, dict | NoneType)
+            or bool(OURS & set(settings.OPENAI_PARAMETERS or {})),
+            "OPENAI_PARAMETERS is no JSON object, or names what only the service decides.",
+            f'For example {{"max_tokens": 600}}; without {", ".join(sorted(OURS))}.',
+        ),
+        (
+            "E009",
+            min(settings.WEB_CONCURRENCY, settings.WEB_THREADS, settings.DATABASE_POOL_MAX) < 1,
+            "WEB_CONCURRENCY, WEB_THREADS and DATABASE_POOL_MAX must be at least 1.",
+            "Unset them for their defaults.",
+        ),
+        (
+            "E010",
+            bool(settings.REDIS_URL) and urlsplit(settings.REDIS_URL).scheme not in {"redis", "rediss", "unix"},
+            "REDIS_URL is no redis, rediss or unix address.",
+            "For example redis://127.0.0.1:6379/0.",
+        ),
+        (
+            "E011",
+            settings.EMAIL_SCHEME not in {"", *dj_email_url.SCHEMES},
+            "EMAIL_URL is of no known kind.",
+            "For example submission://user:password@host:587.",
+        ),
+    ]
+    yield from _errors(impossible)
+
+
+def _missing_settings() -> Iterator[CheckMessage]:
+    needed = [
+        ("E101", settings.SECRET_KEY_GENERATED, "SECRET_KEY is not set.", "Set a long random SECRET_KEY."),
+        (
+            "E102",
+            settings.DATABASES["default"]["ENGINE"] != "django.db.backends.postgresql",
+            "DATABASE_URL does not name a PostgreSQL database.",
+            "SQLite is for trying out: set DATABASE_URL=postgresql://…",
+        ),
+        (
+            "E103",
+            not settings.REDIS_URL,
+            "REDIS_URL is not set.",
+            "Limits must be counted for all processes together: set REDIS_URL to a Redis or Valkey.",
+        ),
+        (
+            "E104",
+            settings.AI_PROVIDER == "local" and not settings.AI_PROVIDER_CHOSEN,
+            "There is no AI provider: neither OPENAI_API_KEY nor AI_PROVIDER is set.",
+            "Set OPENAI_API_KEY, or AI_PROVIDER=local to mean the built-in suggester.",
+        ),
+        (
+            "E105",
+            not set(settings.ALLOWED_HOSTS) - {"localhost", "127.0.0.1", "[::1]"},
+            "ALLOWED_HOSTS names only this machine.",
+            "Set it to the names that clients use, comma-separated.",
+        ),
+        ("E106", "*" in settings.ALLOWED_HOSTS, "ALLOWED_HOSTS allows every host.", "Name the hosts."),
+        (
+            "E107",
+            not settings.HTTPS_ONLY,
+            "HTTPS_ONLY is off.",
+            "Tokens must not travel in the clear: set HTTPS_ONLY=on, and TRUSTED_PROXY_COUNT where a proxy ends TLS.",
+        ),
+        (
+            "E108",
+            not settings.EMAIL_SCHEME,
+            "EMAIL_URL is not set: mail would be written to files.",
+            "Set EMAIL_URL, for example submission://user:password@host:587, and EMAIL_FROM.",
+        ),
+        (
+            "E109",
+            not settings.ADMINS,
+            "OPERATOR_EMAILS is not set: nobody would be told of a spent budget.",
+            "Set it to the operators' addresses, comma-separated.",
+        ),
+    ]
+    yield from _errors(needed)
+
+
+def _database_state() -> Iterator[CheckMessage]:
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            yield Error("Migrations are pending.", hint="Run 'manage.py migrate'.", id="remind.E111")
+            return
+        if ledger_guard.missing():
+            yield Error(
+                f"The ledger's triggers are missing: {', '.join(ledger_guard.missing())}.",
+                hint="Run 'manage.py migrate', which installs them.",
+                id="remind.E112",
+            )
+        model = configured_model()
+        if prices.price_at(model, timezone.now()) is None:
+            yield Error(
+                f"There is no price for the configured model '{model}'.",
+                hint="Add a model price in the console, under Billing.",
+                id="remind.E113",
+            )
+    except DatabaseError as error:
+        yield Error(
+            f"The database can't be asked: {type(error).__name__}.",
+            hint="Check DATABASE_URL and that the database is up.",
+            id="remind.E110",
+        )
+
+
+def _errors(rows: list[tuple[str, bool, str, str]]) -> Iterator[CheckMessage]:
+    """An error for each row (number, whether it applies, problem, hint) that applies."""
+    for number, applies, problem, hint in rows:
+        if applies:
+            yield Error(problem, hint=hint, id=f"remind.{number}")

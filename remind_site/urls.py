@@ -1,0 +1,33 @@
+"""Every address of the service. API routes answer with and without a trailing slash, never by a redirect."""
+
+from django.contrib import admin
+from django.urls import path, re_path
+
+from billing.views import UsageStatsView
+from remind_site import console
+from remind_site.documentation import DocsView, SchemaView
+from remind_site.health import HealthView, ReadyView
+from suggestions.views import SuggestReminderView
+
+suggest = SuggestReminderView.as_view()
+stats = UsageStatsView.as_view()
+health = HealthView.as_view()
+
+urlpatterns = [
+    re_path(r"^api/v1/suggest-reminder/?$", suggest, name="suggest-reminder"),
+    re_path(r"^api/v1/ai/?$", suggest, name="ai"),
+    re_path(r"^api/v1/usage/stats/?$", stats, name="usage-stats"),
+    re_path(r"^api/v1/usage-stats/?$", stats, name="usage-stats-flat"),
+    re_path(r"^api/v1/health/?$", health, name="api-health"),
+    re_path(r"^health/?$", health, name="health"),
+    re_path(r"^health/ready/?$", ReadyView.as_view(), name="ready"),
+    re_path(r"^api/v1/schema/?$", SchemaView.as_view(), name="schema"),
+    re_path(r"^api/v1/docs/?$", DocsView.as_view(), name="docs"),
+    path("admin/login/", console.login),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "remind_site.api.bad_request"
+handler403 = "remind_site.api.permission_denied"
+handler404 = "remind_site.api.page_not_found"
+handler500 = "remind_site.api.server_error"

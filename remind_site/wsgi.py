@@ -1,0 +1,14 @@
+"""The door for gunicorn. A process whose settings can't work does not start, and says why."""
+
+import os
+
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "remind_site.settings")
+application = get_wsgi_application()
+call_command("check")
+
+from suggestions.providers import configured  # noqa: E402  # needs the settings, and those checked
+
+configured()  # made now, so that no customer waits for it

@@ -1,0 +1,176 @@
+"""One suggestion, from a validated request to its answer: what is done in which order, and what it costs.
+
+    recall     a repeated Idempotency-Key gets the answer it got before
+    suggest    reserve a unit     one short transaction, then the connection goes back
+               ask the provider   no transaction, no connection, bounded time
+               settle or release  one short transaction
+
+HTTP is the view's job; quota and money are `billing`'s; who may ask was decided before.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import structlog
+from django.conf import settings
+from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.utils import timezone
+
+from billing import idempotency, quota
+from billing.errors import IdempotencyInProgress
+from billing.models import Outcome
+from billing.quota import Reservation
+from billing.usage import Usage
+from licenses.authentication import Holder
+from suggestions.errors import refusal_for
+from suggestions.providers import LOCAL_MODEL, configured, local
+from suggestions.providers.base import ProviderError, ProviderInvalid, Reply, Suggestion
+
+# Seconds after a request's start. The client gives up at 30 and is promised an answer by 25: the provider must
+# be done by the first, and a second try to settle, which may wait for a connection, must begin by the other.
+PROVIDER_DONE_BY = 20.0
+SETTLE_AGAIN_UNTIL = 18.0
+
+T = TypeVar("T")
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A validated request for a suggestion."""
+
+    holder: Holder
+    text: str
+    timezone: ZoneInfo
+    claim: idempotency.Claim | None  # its Idempotency-Key, where it has one
+    request_id: str
+    started: float  # monotonic seconds
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+
+class NotAsked(ProviderError):
+    """The provider was left alone for a reason of our own."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.label)
+        self.outcome = outcome
+
+
+def recall(ask: Ask) -> dict[str, Any] | None:
+    """The answer that was given for this request's key before; None where it is to be done.
+
+    Raises:
+        IdempotencyInProgress, IdempotencyMismatch
+    """
+    return None if ask.claim is None else quota.recall(ask.claim)
+
+
+def suggest(ask: Ask) -> dict[str, Any]:
+    """Turn the reminder into a better one, and charge for it; the answer's fields are those of the contract.
+
+    Raises:
+        QuotaExhausted: no unit is left.
+        IdempotencyInProgress: another request with this key came first, and still runs.
+        Refusal: the provider failed and the fallback is off.
+    """
+    try:
+        reservation = quota.reserve(
+            ask.holder.license,
+            ask.holder.token,
+            model=configured().model,
+            request_id=ask.request_id,
+            key=ask.claim,
+        )
+    except idempotency.KeyTaken:
+        return _answer_of_the_first(ask)
+    _give_back_connections()
+    now = timezone.now()
+    try:
+        reply = _ask_provider(reservation, ask, now)
+    except ProviderError as error:
+        return _degraded(reservation, ask, now, error)
+    return _charged(reservation, reply, ask)
+
+
+def _answer_of_the_first(ask: Ask) -> dict[str, Any]:
+    answer = recall(ask)
+    if answer is None:  # it came to nothing just now, and freed the key
+        raise IdempotencyInProgress(retry_after=1)
+    return answer
+
+
+def _give_back_connections() -> None:
+    """While the provider works, another request may have our database connection."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def _ask_provider(reservation: Reservation, ask: Ask, now: datetime) -> Reply:
+    if reservation.blocked is not None:
+        raise NotAsked(reservation.blocked)
+    chosen = configured()
+    timeout = min(settings.AI_TIMEOUT_SECONDS, max(0.1, PROVIDER_DONE_BY - ask.elapsed()))
+    with chosen.breaker.call(timeout) as seconds:
+        try:
+            return chosen.provider.suggest(ask.text, now, ask.timezone, seconds)
+        except ProviderError:
+            raise
+        except Exception as error:  # a bug of ours there must cost nobody a unit, nor an answer
+            logger.exception("provider_bug")
+            raise ProviderInvalid(f"bug: {type(error).__name__}") from error
+
+
+def _charged(reservation: Reservation, reply: Reply, ask: Ask) -> dict[str, Any]:
+    usage = reply.usage or Usage()
+    answer = _answer(reply.suggestion, configured().model, usage)
+    committed = _committed(lambda: quota.settle(reservation, reply.usage, answer), ask)
+    if committed is not None:
+        structlog.contextvars.bind_contextvars(outcome=Outcome.ANSWERED)
+        return committed
+    # Given up while the provider worked (a machine that stood still): the answer goes out, but as a gift.
+    structlog.contextvars.bind_contextvars(outcome=Outcome.ABANDONED)
+    remaining = quota.state_of(ask.holder.license).remaining
+    return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": remaining}
+
+
+def _degraded(reservation: Reservation, ask: Ask, now: datetime, error: ProviderError) -> dict[str, Any]:
+    structlog.contextvars.bind_contextvars(outcome=error.outcome)
+    logger.warning("answer_degraded", outcome=error.outcome, error=str(error))
+    remaining = _committed(lambda: quota.release(reservation, Outcome(error.outcome), error.usage), ask)
+    if not settings.AI_FALLBACK:
+        raise refusal_for(error)
+    answer = _answer(local.suggest(ask.text, now, ask.timezone), LOCAL_MODEL, Usage())
+    return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": remaining}
+
+
+def _committed(operation: Callable[[], T], ask: Ask) -> T:
+    """Do a closing step, once more on a fresh connection if the first was lost; each step holds only once."""
+    try:
+        return operation()
+    except (OperationalError, InterfaceError, InternalError):
+        if ask.elapsed() > SETTLE_AGAIN_UNTIL:
+            raise
+        _give_back_connections()
+        return operation()
+
+
+def _answer(suggestion: Suggestion, model: str, usage: Usage) -> dict[str, Any]:
+    due = suggestion.due
+    return {
+        "suggested_text": suggestion.text,
+        "priority": suggestion.priority,
+        "due_time_suggestion": due.words if due else None,
+        "due_at": due.at.isoformat(timespec="seconds") if due else None,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "model": model,
+        "degraded": False,
+    }

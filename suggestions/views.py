@@ -1,0 +1,80 @@
+"""`POST /api/v1/suggest-reminder`: the paid job, as HTTP. What happens inside is in `suggestions.flow`."""
+
+import re
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing import idempotency
+from billing.errors import QuotaExhausted
+from licenses.errors import Invalid, RateLimited
+from licenses.requests import service_request
+from licenses.views import LicensedView, count_against_license
+from suggestions import flow
+from suggestions.serializers import AnswerSerializer, AskSerializer
+
+ANSWER_FIELDS = tuple(AnswerSerializer().fields)  # in the order in which they are documented
+UTC = ZoneInfo("UTC")
+VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class SuggestReminderView(LicensedView):
+    """A rough reminder in, a better one out, within the license's limits."""
+
+    @extend_schema(
+        summary="Turn a rough reminder into a better one",
+        request=AskSerializer,
+        responses={200: AnswerSerializer},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
+                OpenApiParameter.HEADER,
+                description="1 to 255 visible ASCII characters. The same request with the same key within 24 hours "
+                "gets the same answer and is charged once.",
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        ask = self._ask(request)
+        answer = flow.recall(ask)
+        if answer is None:
+            answer = self._suggest(request, ask)
+        return Response({name: answer[name] for name in ANSWER_FIELDS})
+
+    def _suggest(self, request: Request, ask: flow.Ask) -> dict[str, Any]:
+        try:
+            count_against_license(request, ask.holder.license, once=ask.claim.input_digest if ask.claim else "")
+            return flow.suggest(ask)
+        except (RateLimited, QuotaExhausted):
+            # Of several with one key that came at once, the first may have taken what this one was refused.
+            answer = flow.recall(ask)
+            if answer is None:
+                raise
+            return answer
+
+    def _ask(self, request: Request) -> flow.Ask:
+        """Raises Invalid, naming each field that is wrong."""
+        raw = service_request(request)
+        # The token was judged before, wherever it came from.
+        form = AskSerializer(data={name: value for name, value in raw.json_body.items() if name != "license_token"})
+        errors: dict[str, Any] = {} if form.is_valid() else dict(form.errors)
+        key = request.headers.get("Idempotency-Key")
+        if key is not None and not VISIBLE_ASCII.fullmatch(key):
+            errors["Idempotency-Key"] = ["Must be 1 to 255 visible ASCII characters."]
+        if errors:
+            raise Invalid(errors=errors)
+        text, zone = form.validated_data["reminder_text"], form.validated_data.get("timezone", UTC)
+        holder = self.holder(request)
+        claim = idempotency.claim_for(holder.license, key, {"text": text, "timezone": zone.key}) if key else None
+        return flow.Ask(
+            holder=holder,
+            text=text,
+            timezone=zone,
+            claim=claim,
+            request_id=raw.request_id,
+            started=raw.started,
+        )

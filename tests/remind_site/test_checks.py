@@ -1,0 +1,115 @@
+"""`check --deploy`: clean with production's settings, naming what is missing without; and what stops any start."""
+
+import os
+
+import pytest
+
+from tests.service import free_port, run_command
+
+PRODUCTION = {
+    "SECRET_KEY": "a-long-enough-key-for-a-test-of-production-0123456789-abcdef",
+    "ALLOWED_HOSTS": "api.remind.dev",
+    "HTTPS_ONLY": "on",
+    "TRUSTED_PROXY_COUNT": "1",
+    "AI_PROVIDER": "",
+    "OPENAI_API_KEY": "sk-production",
+    "EMAIL_URL": "submission://user:password@mail.example.com:587",
+    "OPERATOR_EMAILS": "ops@example.com",
+    "RATE_LIMIT_REQUESTS": "10",
+    "WEB_CONCURRENCY": "2",
+}
+MISSING = {
+    "SECRET_KEY": "remind.E101",
+    "DATABASE_URL": "remind.E102",
+    "REDIS_URL": "remind.E103",
+    "OPENAI_API_KEY": "remind.E104",
+    "ALLOWED_HOSTS": "remind.E105",
+    "HTTPS_ONLY": "remind.E107",
+    "EMAIL_URL": "remind.E108",
+    "OPERATOR_EMAILS": "remind.E109",
+}
+
+
+def check(env, *flags):
+    return run_command("check", "--deploy", "--fail-level", "WARNING", *flags, env=env, check=False)
+
+
+@pytest.fixture
+def production(database):
+    return {**PRODUCTION, "DATABASE_URL": database.url, "REDIS_URL": os.environ["REDIS_URL"]}
+
+
+def test_productions_settings_are_clean(production):
+    done = check(production)
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
+
+
+def test_without_any_each_is_named_with_a_hint(tmp_path):
+    env = dict.fromkeys([*PRODUCTION, "DATABASE_URL", "REDIS_URL"], "")
+    env |= {"RATE_LIMIT_REQUESTS": "10", "TRUSTED_PROXY_COUNT": "0", "HTTPS_ONLY": "off", "WEB_CONCURRENCY": "1"}
+    env |= {"ALLOWED_HOSTS": "localhost", "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}"}
+    env["OPERATOR_EMAILS"] = ""
+    done = check(env)
+    assert done.returncode == 1
+    for name, number in MISSING.items():
+        assert number in done.stderr, name
+        assert name in done.stderr
+    assert done.stderr.count("HINT") >= len(MISSING)
+
+
+@pytest.mark.parametrize(
+    ("change", "number"),
+    [
+        ({"OPENAI_MODEL": "gpt-unheard-of"}, "remind.E113"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "remind.E110"),
+        ({"DEBUG": "on"}, "security.W018"),
+        ({"ALLOWED_HOSTS": "*"}, "remind.E106"),
+    ],
+)
+def test_what_is_dangerous_is_named(production, change, number):
+    done = check({**production, **change})
+    assert done.returncode == 1
+    assert number in done.stderr
+
+
+def test_pending_migrations_are_named(production, template):
+    production["DATABASE_URL"] = template.server_url
+    assert "remind.E111" in check(production).stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "number"),
+    [
+        ({"AI_PROVIDER": "oracle"}, "remind.E001"),
+        ({"AI_PROVIDER": "openai", "OPENAI_API_KEY": ""}, "remind.E002"),
+        ({"AI_TIMEOUT_SECONDS": "21"}, "remind.E003"),
+        ({"AI_TIMEOUT_SECONDS": "0"}, "remind.E003"),
+        ({"REDIS_URL": ""}, "remind.E004"),
+        ({"OPENAI_BASE_URL": "file:///etc/passwd"}, "remind.E005"),
+        ({"RATE_LIMIT_REQUESTS": "0"}, "remind.E006"),
+        ({"TRUSTED_PROXY_COUNT": "-1"}, "remind.E007"),
+        ({"OPENAI_PARAMETERS": "[1]"}, "remind.E008"),
+        ({"OPENAI_PARAMETERS": '{"stream": true}'}, "remind.E008"),
+        ({"WEB_THREADS": "0"}, "remind.E009"),
+        ({"REDIS_URL": "http://x"}, "remind.E010"),
+        ({"EMAIL_URL": "carrier://pigeon"}, "remind.E011"),
+    ],
+)
+def test_settings_that_can_not_work_stop_every_start(production, change, number):
+    assert number in run_command("check", env={**production, **change}, check=False).stderr
+
+
+def test_the_server_itself_does_not_start_with_them(production):
+    import subprocess
+    import sys
+
+    done = subprocess.run(  # noqa: PLW1510
+        [sys.executable, "-m", "gunicorn", "remind_site.wsgi"],
+        env={**os.environ, **production, "AI_TIMEOUT_SECONDS": "99", "BIND": f"127.0.0.1:{free_port()}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "remind.E003" in done.stderr

