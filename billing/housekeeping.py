@@ -1,15 +1,51 @@
-"""What is swept up every minute: abandoned reservations, expired keys, notices to operators not yet mailed.
+"""What is swept up every minute: what waits in the outbox, ends that no event announces, and what is left over.
 
-Each part is idempotent and safe to run on several machines at once.
+Each part is idempotent, safe to run on several machines at once, and does not keep the others from their turn.
 """
 
-from billing import budget, idempotency, quota
+from collections.abc import Callable
+
+import structlog
+
+from billing import budget, idempotency, mails, notices, quota, sales
+from billing.paddle import errands, events
+
+Part = Callable[[], int]
+
+OUTBOX: dict[str, Part] = {
+    "events_processed": events.process_due,
+    "errands_run": errands.run_due,
+    "ends_handled": sales.handle_ends,
+    "mails_sent": mails.send_due,
+}
+LEFTOVERS: dict[str, Part] = {
+    "reservations_released": quota.release_abandoned,
+    "keys_deleted": idempotency.delete_expired,
+    "notices_queued": notices.queue_due,
+    "notices_sent": budget.send_notices,
+}
+
+logger = structlog.get_logger(__name__)
 
 
 def run() -> dict[str, int]:
     """Sweep once; says how much of each there was."""
-    return {
-        "reservations_released": quota.release_abandoned(),
-        "keys_deleted": idempotency.delete_expired(),
-        "notices_sent": budget.send_notices(),
-    }
+    return _do({**LEFTOVERS, **OUTBOX})
+
+
+def run_outbox() -> dict[str, int]:
+    """Only what waits in the outbox: for when something was just put there."""
+    return _do(OUTBOX)
+
+
+def _do(parts: dict[str, Part]) -> dict[str, int]:
+    counts, failure = {}, None
+    for name, part in parts.items():
+        try:
+            counts[name] = part()
+        except Exception as error:  # noqa: BLE001  # the others must have their turn
+            logger.error("housekeeping_failed", part=name, error=type(error).__name__)
+            failure = error
+    if failure is not None:
+        raise failure
+    return counts

@@ -48,6 +48,6 @@ class UsageStatsView(LicensedView):
             "rate_limit_reset_at": datetime.fromtimestamp(int(window.resets_at), UTC),
             "quota_resets_at": state.resets_at,
             "license_status": decide(license, datetime.now(UTC)),
-            "expires_at": license.expires_at,
+            "expires_at": license.ends_at,
         }
         return Response(UsageStatsSerializer(stats).data)

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from licenses import errors
-from licenses.models import License, LicenseToken
+from licenses.models import Ending, License, LicenseToken
 
 
 class Decision(StrEnum):
@@ -27,6 +27,16 @@ REFUSALS: dict[Decision, type[errors.Refusal]] = {
 }
 
 
+# Where payments end a license, these are spoken of as an expiry; the others can be put right, and suspend it.
+EXPIRIES = frozenset({"", Ending.CANCELED, Ending.NOT_RENEWED})
+PAYMENT_PROBLEMS = {
+    Ending.PAST_DUE: "its last payment failed. Please update your payment method; Paddle's mails have the link",
+    Ending.PAUSED: "its subscription is paused. Please resume it to go on",
+    Ending.REFUNDED: "its payment was refunded. Please contact support",
+    Ending.CHARGED_BACK: "its payment was charged back. Please contact support",
+}
+
+
 def decide(license: License, now: datetime, token: LicenseToken | None = None) -> Decision:
     """Whether the license may act at `now` (aware), with this token where one was used.
 
@@ -36,8 +46,9 @@ def decide(license: License, now: datetime, token: LicenseToken | None = None) -
         return Decision.SUSPENDED
     if license.starts_at > now:
         return Decision.NOT_STARTED
-    if license.expires_at is not None and license.expires_at <= now:
-        return Decision.EXPIRED
+    ends_at = license.ends_at
+    if ends_at is not None and ends_at <= now:
+        return Decision.EXPIRED if license.paid_ending in EXPIRIES else Decision.SUSPENDED
     if token is not None and not token.is_usable(now):
         return Decision.TOKEN_REVOKED
     if not license.plan.is_active:
@@ -49,4 +60,11 @@ def require_active(license: License, now: datetime, token: LicenseToken) -> None
     """Raises the Refusal that stands for the decision, unless the license may act."""
     decision = decide(license, now, token)
     if decision is not Decision.ACTIVE:
-        raise REFUSALS[decision]()
+        raise REFUSALS[decision](detail_of(license, decision))
+
+
+def detail_of(license: License, decision: Decision) -> str | None:
+    """The sentence for a customer about a license that payments ended; None where the code's own will do."""
+    if decision is Decision.SUSPENDED and license.suspended_at is None:
+        return f"This license is suspended: {PAYMENT_PROBLEMS[Ending(license.paid_ending)]}."
+    return None

@@ -1,4 +1,4 @@
-"""The refusals of the service: one base class, and those that concern tokens, licenses and rates.
+"""The refusals of the service: one base class, those of HTTP itself, and those that concern tokens, licenses and rates.
 
 A refusal is an expected answer, never a bug: it knows its HTTP status, its stable code and the sentence for
 people. Other apps derive their own; `remind_site.api` turns any of them into a response, in one place.
@@ -89,3 +89,39 @@ class RateLimited(Refusal):
     status = 429
     code = "rate_limited"
     detail = "Too many requests."
+
+
+class Forbidden(Refusal):
+    status = 403
+    code = "forbidden"
+    detail = "This is not allowed."
+
+
+class NotFound(Refusal):
+    status = 404
+    code = "not_found"
+    detail = "There is nothing at this address."
+
+
+class MethodNotAllowed(Refusal):
+    status = 405
+    code = "method_not_allowed"
+    detail = "This method is not allowed here."
+
+
+class LengthRequired(Refusal):
+    status = 411
+    code = "length_required"
+    detail = "Send the body with a Content-Length."
+
+
+class TooLarge(Refusal):
+    status = 413
+    code = "too_large"
+    detail = "The body is too large."
+
+
+class UnsupportedMediaType(Refusal):
+    status = 415
+    code = "unsupported_media_type"
+    detail = "Send the body as application/json."

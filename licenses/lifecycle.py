@@ -61,10 +61,20 @@ def issue(
 
 @transaction.atomic
 def add_token(
-    license: License, *, by: str, reason: str = "", label: str = "", expires_at: datetime | None = None
+    license: License,
+    *,
+    by: str,
+    reason: str = "",
+    label: str = "",
+    expires_at: datetime | None = None,
+    is_unsent: bool = False,
 ) -> tuple[LicenseToken, str]:
-    """A further token, and the only time it is seen whole: `(record, token)`."""
-    token, secret = _mint(license, label, expires_at)
+    """A further token, and the only time it is seen whole: `(record, token)`.
+
+    Args:
+        is_unsent: it is made for a mail, and worth nothing should that not leave.
+    """
+    token, secret = _mint(license, label, expires_at, is_unsent)
     _record(license, Action.TOKEN_ISSUED, by, reason, token=token)
     return token, secret
 
@@ -145,6 +155,8 @@ def extend(license: License, expires_at: datetime | None, *, by: str, reason: st
 def change_plan(license: License, plan: Plan, *, by: str, reason: str = "") -> None:
     """Put a license on another plan at once: the month's quota becomes the new plan's, what was used stays used.
 
+    On a paid license the choice stands, whatever plan is paid for later, until `follow_paid_plan`.
+
     Raises:
         NotPossible: it is on that plan already.
     """
@@ -152,8 +164,68 @@ def change_plan(license: License, plan: Plan, *, by: str, reason: str = "") -> N
     if locked.plan == plan:
         raise NotPossible(f"This license is on {plan.name} already.")
     before, locked.plan = locked.plan, plan
-    locked.save(update_fields=["plan"])
+    locked.plan_is_kept = locked.paid_plan_id is not None
+    locked.save(update_fields=["plan", "plan_is_kept"])
     _record(locked, Action.PLAN_CHANGED, by, reason, {"plan": [before.slug, plan.slug]})
+
+
+@transaction.atomic
+def follow_paid_plan(license: License, *, by: str, reason: str = "") -> None:
+    """Let the plan follow payments again, after staff had chosen one.
+
+    Raises:
+        NotPossible: nothing is paid for, or it follows already.
+    """
+    locked = _locked(license)
+    if locked.paid_plan is None or not locked.plan_is_kept:
+        raise NotPossible("The plan of this license was not chosen against what is paid for.")
+    before, locked.plan, locked.plan_is_kept = locked.plan, locked.paid_plan, False
+    locked.save(update_fields=["plan", "plan_is_kept"])
+    _record(locked, Action.PLAN_CHANGED, by, reason, {"plan": [before.slug, locked.plan.slug]})
+
+
+@transaction.atomic
+def change_email(license: License, email: str, *, by: str, reason: str = "") -> None:
+    """Give a license to another address of its owner.
+
+    Raises:
+        ValidationError: the email is no email address.
+    """
+    validate_email(email)
+    locked = _locked(license)
+    before, locked.email = locked.email, email.lower()
+    locked.save(update_fields=["email"])
+    _record(locked, Action.EMAIL_CHANGED, by, reason, {"email": [before, locked.email]})
+
+
+@transaction.atomic
+def set_payments(
+    license: License, *, plan: Plan | None, until: datetime | None, ending: str, by: str, reason: str = ""
+) -> License:
+    """Write what payments say, and nothing that people decided; the license as it then is.
+
+    Args:
+        plan: what is paid for; None: the license needs no payments (any more), and keeps its plan.
+        until: aware, grace included.
+        ending: why it ends then, an `Ending`.
+    """
+    locked = _locked(license)
+    before = {"plan": locked.paid_plan, "paid_until": locked.paid_until, "ending": locked.paid_ending}
+    after = {"plan": plan, "paid_until": until, "ending": ending}
+    changes = {
+        name: [value and str(value), after[name] and str(after[name])]
+        for name, value in before.items()
+        if value != after[name]
+    }
+    follows = plan is not None and not locked.plan_is_kept and locked.plan != plan
+    if not changes and not follows:
+        return locked
+    locked.paid_plan, locked.paid_until, locked.paid_ending = plan, until, ending
+    if follows and plan is not None:
+        locked.plan = plan
+    locked.save(update_fields=["paid_plan", "paid_until", "paid_ending", "plan"])
+    _record(locked, Action.PAYMENTS_CHANGED, by, reason, changes)
+    return locked
 
 
 @transaction.atomic
@@ -171,7 +243,9 @@ def record_bonus(license: License, *, by: str, reason: str, units: int, month: s
     _record(license, Action.BONUS_GRANTED, by, reason, {"bonus_units": [None, units], "month": [None, month]})
 
 
-def _mint(license: License, label: str, expires_at: datetime | None = None) -> tuple[LicenseToken, str]:
+def _mint(
+    license: License, label: str, expires_at: datetime | None = None, is_unsent: bool = False
+) -> tuple[LicenseToken, str]:
     secret = tokens.mint(license.plan.slug)
     token = LicenseToken.objects.create(
         license=license,
@@ -179,12 +253,14 @@ def _mint(license: License, label: str, expires_at: datetime | None = None) -> t
         prefix=tokens.visible_prefix(secret),
         label=label,
         expires_at=expires_at,
+        is_unsent=is_unsent,
     )
     return token, secret
 
 
 def _locked(license: License) -> License:
-    return License.objects.select_for_update(of=("self",)).select_related("plan").get(pk=license.pk)
+    rows = License.objects.select_for_update(of=("self",)).select_related("plan", "paid_plan")
+    return rows.get(pk=license.pk)
 
 
 def _record(

@@ -45,6 +45,20 @@ class Plan(models.Model):
         return self.name
 
 
+class Ending(models.TextChoices):
+    """Why a paid license stops when it does."""
+
+    NOT_RENEWED = "not_renewed", "no renewal was seen"
+    CANCELED = "canceled", "the subscription was cancelled"
+    PAST_DUE = "past_due", "the last payment failed"
+    PAUSED = "paused", "the subscription is paused"
+    REFUNDED = "refunded", "the payment was refunded"
+    CHARGED_BACK = "charged_back", "the payment was charged back"
+
+
+TAKEN_BACK = frozenset({Ending.REFUNDED, Ending.CHARGED_BACK})
+
+
 class License(models.Model):
     """One customer's right to use the service."""
 
@@ -68,7 +82,21 @@ class License(models.Model):
     suspended_by = models.CharField(max_length=150, blank=True)
     suspension_reason = models.CharField(max_length=500, blank=True)
     notes = models.TextField(blank=True)
+    sends_notices = models.BooleanField(
+        default=True, help_text="Mail the owner about plan, payments and quota. Tokens are mailed in any case."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    # What payments say, beside what people decided above: neither writes the other's.
+    paid_plan = models.ForeignKey(
+        Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="The plan that is paid for; empty: this license needs no payments.",
+    )  # fmt: skip
+    plan_is_kept = models.BooleanField(
+        "plan was chosen by staff", default=False, help_text="The plan no longer follows payments."
+    )
+    paid_until = models.DateTimeField(null=True, blank=True, help_text="UTC; grace included.")
+    paid_ending = models.CharField(max_length=12, choices=Ending.choices, blank=True, help_text="Why it ends then.")
 
     class Meta:
         ordering = ["-id"]
@@ -88,6 +116,20 @@ class License(models.Model):
         return self.plan.monthly_quota if self.quota_override is None else self.quota_override
 
     @property
+    def ends_at(self) -> datetime | None:
+        """When it stops by what is known now (UTC), None for never; suspensions apart.
+
+        On a paid license, an expiry set by staff is an extension: it holds where it is later than what is paid for,
+        unless the money was taken back.
+        """
+        if self.paid_plan_id is None:
+            return self.expires_at
+        if self.paid_ending in TAKEN_BACK:
+            return self.paid_until
+        ends = [moment for moment in (self.paid_until, self.expires_at) if moment is not None]
+        return max(ends, default=self.created_at)
+
+    @property
     def rate_limit(self) -> int:
         """Requests per minute."""
         return self.plan.rate_limit if self.rate_override is None else self.rate_override
@@ -104,6 +146,7 @@ class LicenseToken(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="UTC; the end of a rotation's grace.")
     revoked_at = models.DateTimeField(null=True, blank=True)
+    is_unsent = models.BooleanField(default=False, help_text="Made for a mail that has not left yet.")
 
     class Meta:
         ordering = ["-id"]
@@ -135,6 +178,8 @@ class AuditEvent(models.Model):
         TOKEN_ROTATED = "token_rotated", "token rotated"
         TOKEN_REVOKED = "token_revoked", "token revoked"
         BONUS_GRANTED = "bonus_granted", "bonus granted"
+        EMAIL_CHANGED = "email_changed", "email changed"
+        PAYMENTS_CHANGED = "payments_changed", "payments changed"
 
     license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="audit_events")
     token = models.ForeignKey(LicenseToken, on_delete=models.PROTECT, null=True, blank=True, related_name="+")

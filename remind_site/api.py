@@ -1,6 +1,6 @@
 """Refusals as HTTP, in one place: whatever goes wrong on an API route ends as the contract's JSON.
 
-The refusals themselves are defined where they arise; here are those of HTTP itself.
+The refusals themselves are defined where they arise.
 """
 
 from typing import Any
@@ -13,47 +13,11 @@ from django.shortcuts import render
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.response import Response
 
-from licenses.errors import Invalid, Refusal
+from licenses.errors import Forbidden, Invalid, NotFound, Refusal
 
 PAGES = ("/admin/",)  # paths made for people, whose errors are pages
 
 logger = structlog.get_logger(__name__)
-
-
-class Forbidden(Refusal):
-    status = 403
-    code = "forbidden"
-    detail = "This is not allowed."
-
-
-class NotFound(Refusal):
-    status = 404
-    code = "not_found"
-    detail = "There is nothing at this address."
-
-
-class MethodNotAllowed(Refusal):
-    status = 405
-    code = "method_not_allowed"
-    detail = "This method is not allowed here."
-
-
-class LengthRequired(Refusal):
-    status = 411
-    code = "length_required"
-    detail = "Send the body with a Content-Length."
-
-
-class TooLarge(Refusal):
-    status = 413
-    code = "too_large"
-    detail = "The body is too large: at most 16 KiB."
-
-
-class UnsupportedMediaType(Refusal):
-    status = 415
-    code = "unsupported_media_type"
-    detail = "Send the body as application/json."
 
 
 class InternalError(Refusal):

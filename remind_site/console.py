@@ -5,8 +5,9 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django_ratelimit.core import get_usage
 
+from licenses import addresses
 from licenses.errors import RateLimited
-from remind_site import addresses, api
+from remind_site import api
 
 admin.site.site_header = admin.site.site_title = "Remind"
 admin.site.index_title = "Console"

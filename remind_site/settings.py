@@ -7,6 +7,7 @@ import logging
 import secrets
 from contextlib import suppress
 from decimal import Decimal
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -222,10 +223,24 @@ AI_TIMEOUT_SECONDS = env.float("AI_TIMEOUT_SECONDS", 20.0)
 AI_FALLBACK = env.bool("AI_FALLBACK", True)
 AI_DAILY_BUDGET_USD: Decimal | None = env.decimal("AI_DAILY_BUDGET_USD", None)
 
+# --- Payments
+PADDLE_API_KEY = env.str("PADDLE_API_KEY", "")
+PADDLE_WEBHOOK_SECRETS = env.names("PADDLE_WEBHOOK_SECRET", [])
+PADDLE_CLIENT_TOKEN = env.str("PADDLE_CLIENT_TOKEN", "")  # public: Paddle.js runs with it in the buyer's browser
+PADDLE_ENVIRONMENT = env.str("PADDLE_ENVIRONMENT", "sandbox")
+PADDLE_BASE_URL = env.str("PADDLE_BASE_URL", "")
+PADDLE_CLOCK_TOLERANCE_SECONDS = env.int("PADDLE_CLOCK_TOLERANCE_SECONDS", 30)
+PADDLE_ALLOWED_ADDRESSES = env.names("PADDLE_ALLOWED_ADDRESSES", [])
+PADDLE_GRACE_DAYS = env.int("PADDLE_GRACE_DAYS", 3)
+MAX_WEBHOOK_BYTES = 256 * 1024
+UNSIGNED_WEBHOOKS_A_MINUTE = 20  # per address; signed ones are never limited
+
 # --- Mail
+SITE_URL = env.str("SITE_URL", f"http://localhost:{env.int('PORT', 8000)}").rstrip("/")
 EMAIL_SCHEME = urlsplit(env.str("EMAIL_URL", "")).scheme
 EMAIL_FROM = env.str("EMAIL_FROM", "Remind <support@localhost>")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = EMAIL_FROM
+SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", "") or parseaddr(EMAIL_FROM)[1]
 OPERATOR_EMAILS = env.names("OPERATOR_EMAILS", [])
 ADMINS = [(address, address) for address in OPERATOR_EMAILS]
 if env.str("EMAIL_URL", ""):

@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import path, re_path
 
+from billing.paddle.webhook import PaddleWebhookView
 from billing.views import UsageStatsView
 from remind_site import console
 from remind_site.documentation import DocsView, SchemaView
@@ -18,6 +19,7 @@ urlpatterns = [
     re_path(r"^api/v1/ai/?$", suggest, name="ai"),
     re_path(r"^api/v1/usage/stats/?$", stats, name="usage-stats"),
     re_path(r"^api/v1/usage-stats/?$", stats, name="usage-stats-flat"),
+    re_path(r"^webhooks/paddle/?$", PaddleWebhookView.as_view(), name="paddle-webhook"),
     re_path(r"^api/v1/health/?$", health, name="api-health"),
     re_path(r"^health/?$", health, name="health"),
     re_path(r"^health/ready/?$", ReadyView.as_view(), name="ready"),

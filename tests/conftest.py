@@ -11,12 +11,15 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
+from billing.models import PlanPrice
 from licenses import lifecycle, limits, tokens
-from licenses.models import License
+from licenses.models import License, Plan
 from remind_site.logs import configuration
 from suggestions import providers
 from tests.factories import LicenseFactory
 from tests.fake_provider import FakeProvider
+from tests.mailbox import Mailbox
+from tests.paddle import SECRET, FakePaddle, signed
 from tests.service import Database, Service, Template, run_command, running
 
 ISSUED: set[str] = set()  # every token that this run minted
@@ -178,3 +181,52 @@ _addresses = (f"10.{a}.{b}.{c}" for a, b, c in itertools.product(range(256), ran
 def address() -> str:
     """A client address that no other test uses."""
     return next(_addresses)
+
+
+@pytest.fixture
+def paddle(settings: Any) -> Iterator[FakePaddle]:
+    """Paddle, as this process is configured to know it."""
+    fake = FakePaddle()
+    settings.PADDLE_API_KEY = "pdl_sdbx_apikey_test"
+    settings.PADDLE_WEBHOOK_SECRETS = [SECRET]
+    settings.PADDLE_BASE_URL = fake.base_url
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Iterator[Mailbox]:
+    """The mail server that this process sends to."""
+    box = Mailbox()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", box.port
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def deliver(client: Client, paddle: FakePaddle) -> Callable[..., Any]:
+    """`deliver(event, ...)`: Paddle's notifications, signed, over HTTP; the last response."""
+
+    def deliver(*events: dict[str, Any]) -> Any:
+        for event in events:
+            body = json.dumps(event).encode()
+            response = client.post(
+                "/webhooks/paddle",
+                body,
+                content_type="application/json",
+                headers={"Paddle-Signature": signed(body, SECRET)},
+            )
+        return response
+
+    return deliver
+
+
+@pytest.fixture
+def prices(db: None) -> dict[str, str]:
+    """Paddle's price ids of indie, pro and team a month, and of pro a year."""
+    known = {"indie": "pri_indie_month", "pro": "pri_pro_month", "team": "pri_team_month"}
+    for slug, price_id in known.items():
+        PlanPrice.objects.create(price_id=price_id, plan=Plan.objects.get(slug=slug))
+    PlanPrice.objects.create(price_id="pri_pro_year", plan=Plan.objects.get(slug="pro"), interval="year")
+    return {**known, "pro_year": "pri_pro_year"}

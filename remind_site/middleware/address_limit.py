@@ -8,14 +8,14 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from licenses import limits
+from licenses import addresses, limits
 from licenses.errors import RateLimited
 from licenses.requests import ServiceRequest
-from remind_site import addresses, api
+from remind_site import api
 from remind_site.middleware.common import PROBES
 
 # These have guards of their own, or must always answer.
-EXEMPT = (*PROBES, "/admin/", settings.STATIC_URL)
+EXEMPT = (*PROBES, "/admin/", "/webhooks/", settings.STATIC_URL)
 
 
 class AddressLimitMiddleware:

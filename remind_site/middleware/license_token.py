@@ -16,7 +16,14 @@ from rest_framework.views import APIView
 
 from licenses import tokens
 from licenses.authentication import presented_token
-from licenses.errors import Invalid, Refusal
+from licenses.errors import (
+    Invalid,
+    LengthRequired,
+    MethodNotAllowed,
+    Refusal,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from licenses.requests import ServiceRequest
 from remind_site import api
 
@@ -48,7 +55,7 @@ class LicenseTokenMiddleware:
 def _check_method(request: HttpRequest, view_class: type[APIView]) -> None:
     allowed = _allowed_methods(view_class)
     if request.method not in allowed:
-        raise api.MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
+        raise MethodNotAllowed(headers={"Allow": ", ".join(allowed)})
 
 
 def _allowed_methods(view_class: type[APIView]) -> list[str]:
@@ -79,18 +86,18 @@ def _json_body(request: HttpRequest) -> dict[str, Any]:
 
 def _check_length_is_known(request: HttpRequest) -> None:
     if "Transfer-Encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
-        raise api.LengthRequired
+        raise LengthRequired
 
 
 def _check_media_type(request: HttpRequest) -> None:
     has_body = _content_length(request) > 0
     if (has_body or request.content_type) and request.content_type != "application/json":
-        raise api.UnsupportedMediaType
+        raise UnsupportedMediaType
 
 
 def _check_size(request: HttpRequest) -> None:
     if _content_length(request) > settings.MAX_BODY_BYTES:
-        raise api.TooLarge
+        raise TooLarge(f"The body is too large: at most {settings.MAX_BODY_BYTES // 1024} KiB.")
 
 
 def _content_length(request: HttpRequest) -> int:

@@ -17,6 +17,15 @@ def client_network(request: HttpRequest) -> str:
     return _network(_forwarded(request)) or _network(request.META.get("REMOTE_ADDR", "")) or "unknown"
 
 
+def client_address(request: HttpRequest) -> str:
+    """The address itself, by the same rule; empty where there is none."""
+    given = _forwarded(request) or request.META.get("REMOTE_ADDR", "")
+    try:
+        return str(ip_address(given))
+    except ValueError:
+        return ""
+
+
 def _forwarded(request: HttpRequest) -> str:
     if not settings.TRUSTED_PROXY_COUNT:
         return ""

@@ -119,6 +119,7 @@ class MonthlyUsage(models.Model):
     charged_cents = models.PositiveIntegerField("charged, US cents", default=0)
     misfires = models.PositiveIntegerField(default=0, help_text="Unusable answers on the day below.")
     misfires_on = models.DateField(null=True, blank=True)
+    warned = models.PositiveSmallIntegerField(default=0, help_text="Percent used, as last told to the owner.")
 
     class Meta:
         ordering = ["-month", "license"]

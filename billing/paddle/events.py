@@ -1,0 +1,192 @@
+"""Notifications from Paddle, from the stored event to facts: kept as they came, then processed in one transaction.
+
+Processing an event means to read all stored events about the same object, put them in order (`billing.paddle.facts`),
+write the facts that come out, and let the license follow (`billing.sales`). So it makes no difference in what order,
+how often, or by how many processes at once events are delivered. What fails stays in the outbox and is tried again.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.db import models, transaction
+from django.utils import timezone
+from paddle_billing.Entities.Events.EventTypeName import EventTypeName
+
+from billing import outbox, sales
+from billing.models import Adjustment, Customer, Payment, State, Subscription, WebhookEvent
+from billing.paddle import facts
+from billing.paddle.facts import Event
+from licenses.errors import Invalid
+
+# Who stores an event also processes it, at once; should that process die, the worker does it after so long.
+ORPHANED_AFTER = timedelta(seconds=20)
+KNOWN_ACTIONS = {
+    "credit", "credit_reverse", "refund", "chargeback", "chargeback_reverse", "chargeback_warning",
+    "chargeback_warning_reverse",
+}  # fmt: skip
+WARNINGS = {"chargeback_warning"}
+API_STATE = "subscription.asked"  # our own: what Paddle's API said about it
+# Of a checkout that nobody has paid (yet).
+UNPAID = {f"transaction.{step}" for step in ("created", "ready", "updated", "billed", "revised")}
+
+Row = TypeVar("Row", bound=models.Model)
+
+
+def store(body: str) -> WebhookEvent | None:
+    """Keep a notification as it came; None where this event was kept before.
+
+    Raises:
+        Invalid: it is no JSON object with an `event_id` and an `event_type`.
+    """
+    envelope = _envelope(body)
+    event_id, event_type = facts.text(envelope, "event_id", most=150), facts.text(envelope, "event_type", most=100)
+    if not event_id or not event_type:
+        raise Invalid("A notification needs an event_id and an event_type.")
+    event = WebhookEvent(
+        event_id=event_id,
+        event_type=event_type,
+        occurred_at=facts.moment(envelope, "occurred_at"),
+        subject=facts.text(facts.mapping(envelope, "data"), "id"),
+        body=body,
+        due_at=timezone.now() + ORPHANED_AFTER,
+    )
+    WebhookEvent.objects.bulk_create([event], ignore_conflicts=True)
+    return WebhookEvent.objects.filter(event_id=event_id, state=State.WAITING, tries=0).first()
+
+
+def process_due() -> int:
+    """Process the events whose turn it is; says how many were tried."""
+    return outbox.do_due(WebhookEvent.objects.all(), process)
+
+
+@transaction.atomic
+def process(stored: WebhookEvent) -> None:
+    """Turn one stored event into facts and what follows from them, unless that was done."""
+    row = WebhookEvent.objects.select_for_update().get(pk=stored.pk)
+    if row.state != State.WAITING:
+        return
+    notes = [] if row.event_type in KNOWN_TYPES else [f"Events of the type '{row.event_type}' are not known here."]
+    handle = None if row.event_type in UNPAID else HANDLERS.get(row.event_type.partition(".")[0])
+    if handle is not None:
+        event = facts.event_of(row.body)
+        if event is None or not row.subject:
+            raise outbox.NeedsPerson("The event does not say when it occurred, or what it is about.")
+        notes += handle(event, row.subject)
+    well = State.DONE if handle else State.IGNORED
+    outbox.close(row, State.FLAGGED if notes else well, " ".join(dict.fromkeys(notes)))
+
+
+def record(event_type: str, data: dict[str, Any]) -> WebhookEvent | None:
+    """Keep what Paddle's API says about an object, as an event that occurred when the object was last changed.
+
+    Returns:
+        The event to process; None where it was kept before.
+    """
+    subject, changed_at = facts.text(data, "id"), facts.text(data, "updated_at")
+    envelope = {
+        "event_id": f"api_{subject}_{changed_at}",
+        "event_type": event_type,
+        "occurred_at": changed_at,
+        "data": data,
+    }
+    return store(json.dumps(envelope))
+
+
+def _envelope(body: str) -> dict[str, Any]:
+    try:
+        envelope = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Invalid("A notification must be valid JSON.") from None
+    if not isinstance(envelope, dict):
+        raise Invalid("A notification must be a JSON object.")
+    return envelope
+
+
+def _subscription(event: Event, subject: str) -> list[str]:
+    customer = _customer_of(event)
+    subscription = _row(Subscription, subject)
+    _write(subscription, facts.subscription_facts(_events(subject)), customer=customer)
+    return [*_oddities(event), *sales.follow_subscription(subscription, event.type)]
+
+
+def _customer(event: Event, subject: str) -> list[str]:
+    customer = _row(Customer, subject, lock=True)
+    stated = facts.customer_facts(_events(subject))
+    sales.follow_email(customer, stated.get("email", ""), event.type)
+    _write(customer, stated)
+    return _follow_all(customer.subscriptions.all(), event)
+
+
+def _transaction(event: Event, subject: str) -> list[str]:
+    customer = _customer_of(event)
+    subscription_id = facts.text(event.data, "subscription_id")
+    subscription = _row(Subscription, subscription_id) if subscription_id else None
+    payment = _row(Payment, subject)
+    _write(payment, facts.payment_facts(_events(subject)), customer=customer, subscription=subscription)
+    return _follow_all([payment.subscription], event)
+
+
+def _adjustment(event: Event, subject: str) -> list[str]:
+    customer = _customer_of(event)
+    adjustment = _row(Adjustment, subject)
+    payment_id, subscription_id = (facts.text(event.data, name) for name in ("transaction_id", "subscription_id"))
+    payment = _row(Payment, payment_id) if payment_id else None
+    if payment is not None:
+        subscription = _row(Subscription, subscription_id) if subscription_id else None
+        _write(payment, {}, customer=customer, subscription=subscription)
+    _write(adjustment, facts.adjustment_facts(_events(subject)), payment=payment)
+    notes = _follow_all([payment.subscription] if payment else [], event)
+    if adjustment.action not in KNOWN_ACTIONS or adjustment.action in WARNINGS:
+        notes.append(f"An adjustment of the kind '{adjustment.action}' ({adjustment.status}).")
+    if payment is None:
+        notes.append("The adjustment names no payment.")
+    return notes
+
+
+KNOWN_TYPES = {*EventTypeName.members().values(), API_STATE}
+HANDLERS: dict[str, Callable[[Event, str], list[str]]] = {
+    "subscription": _subscription,
+    "customer": _customer,
+    "transaction": _transaction,
+    "adjustment": _adjustment,
+}
+
+
+def _oddities(event: Event) -> list[str]:
+    status = facts.text(event.data, "status")
+    known = status in Subscription.Status.values
+    return [] if known else [f"The subscription's status '{status}' is not known here, and was left as it was."]
+
+
+def _follow_all(subscriptions: Any, event: Event) -> list[str]:
+    known = [subscription for subscription in subscriptions if subscription is not None]
+    return [note for one in known for note in sales.follow_subscription(one, event.type)]
+
+
+def _events(subject: str) -> list[Event]:
+    stored = WebhookEvent.objects.filter(subject=subject).exclude(event_type__in=UNPAID)
+    return [event for event in map(facts.event_of, stored.values_list("body", flat=True)) if event is not None]
+
+
+def _customer_of(event: Event) -> Customer | None:
+    """The customer that an event names, locked: all of a customer's events take turns here."""
+    paddle_id = facts.text(event.data, "customer_id")
+    return _row(Customer, paddle_id, lock=True) if paddle_id else None
+
+
+def _row(model: type[Row], paddle_id: str, *, lock: bool = False) -> Row:
+    """The row of an object at Paddle, made where it was not heard of before."""
+    rows = model._default_manager
+    rows.bulk_create([model(paddle_id=paddle_id)], ignore_conflicts=True)
+    return (rows.select_for_update() if lock else rows.all()).get(paddle_id=paddle_id)
+
+
+def _write(row: models.Model, stated: dict[str, Any], **relations: models.Model | None) -> None:
+    """Write facts, and relations where they are known."""
+    values = {**stated, **{name: related for name, related in relations.items() if related is not None}}
+    for name, value in values.items():
+        setattr(row, name, value)
+    if values:
+        row.save(update_fields=list(values))
