@@ -35,9 +35,9 @@ def do_due(rows: "QuerySet[Any]", do: Callable[[Any], None]) -> int:
     return sum(attempt(row, do) for row in due)
 
 
-def attempt(row: ToDo, do: Callable[[Any], None]) -> bool:
+def attempt(row: ToDo, do: Callable[[Any], None], lease: timedelta = LEASE) -> bool:
     """Try one row now, unless somebody else is at it; what goes wrong is noted on the row, never raised."""
-    if not _claim(row):
+    if not _claim(row, lease):
         return False
     try:
         do(row)
@@ -79,10 +79,10 @@ def _wake() -> None:
     async_task("billing.housekeeping.run_outbox")
 
 
-def _claim(row: ToDo) -> bool:
+def _claim(row: ToDo, lease: timedelta) -> bool:
     now = timezone.now()
     mine = type(row)._default_manager.filter(pk=row.pk, state=State.WAITING, due_at=row.due_at)
-    if not mine.update(due_at=now + LEASE, tries=F("tries") + 1):
+    if not mine.update(due_at=now + lease, tries=F("tries") + 1):
         return False
     row.refresh_from_db()
     return True

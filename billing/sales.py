@@ -31,9 +31,17 @@ Entitled = list[tuple[Subscription, Entitlement]]
 
 
 def plan_of(subscription: Subscription) -> Plan | None:
-    """The best plan that the subscription's prices buy; None where we know none of them."""
-    prices = PlanPrice.objects.filter(price_id__in=subscription.price_ids).select_related("plan")
-    return max((price.plan for price in prices), key=_worth, default=None)
+    """The best plan that the subscription's prices buy; else what the last price that we know bought, if any."""
+    former = subscription.former_price_ids
+    rows = PlanPrice.objects.filter(price_id__in=[*subscription.price_ids, *former]).select_related("plan")
+    plans = {price.price_id: price.plan for price in rows}
+    bought = [plans[price_id] for price_id in subscription.price_ids if price_id in plans]
+    return max(bought, key=_worth, default=None) or next((plans[one] for one in former if one in plans), None)
+
+
+def is_priced(subscription: Subscription) -> bool:
+    """Whether we know what any of its prices buys."""
+    return PlanPrice.objects.filter(price_id__in=subscription.price_ids).exists()
 
 
 def follow_subscription(subscription: Subscription, because: str) -> list[str]:
@@ -45,17 +53,11 @@ def follow_subscription(subscription: Subscription, because: str) -> list[str]:
     Returns:
         What a person should look at, in words.
     """
-    plan = plan_of(subscription)
-    if plan is None:
-        return (
-            [f"No plan is known for the price {', '.join(subscription.price_ids)}."] if subscription.price_ids else []
-        )
     notes: list[str] = []
-    license = subscription.license or _link(subscription, plan, notes)
-    if license is not None:
-        notes += follow_license(license, because)
-    if subscription.quantity > 1:
-        notes.append(f"Bought {subscription.quantity} times, but a license has its plan once.")
+    if _remember_entitlement(subscription) is not None:
+        license = subscription.license or _link(subscription, notes)
+        if license is not None:
+            notes += follow_license(license, because)
     return notes
 
 
@@ -130,19 +132,22 @@ def _worth(plan: Plan) -> tuple[int, int]:
     return plan.monthly_quota, plan.price_cents
 
 
-def _link(subscription: Subscription, plan: Plan, notes: list[str]) -> License | None:
+def _link(subscription: Subscription, notes: list[str]) -> License | None:
     """The license that this subscription is for from now on; None while that can't be said."""
     license = links.license_of(subscription.custom_license) if subscription.custom_license else None
     customer = subscription.customer
     if license is None and customer is not None:
-        license = customer.license or _issue(customer, plan, notes)
+        license = customer.license or _issue(customer, subscription, notes)
     if license is not None:
         subscription.license = license
         subscription.save(update_fields=["license"])
     return license
 
 
-def _issue(customer: Customer, plan: Plan, notes: list[str]) -> License | None:
+def _issue(customer: Customer, subscription: Subscription, notes: list[str]) -> License | None:
+    plan = subscription.plan
+    if plan is None:
+        return None
     if not customer.email:  # it comes with the customer's own event, or Paddle's API has it
         want(Errand.Kind.FETCH_CUSTOMER, customer.paddle_id)
         return None

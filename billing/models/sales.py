@@ -81,6 +81,7 @@ class Subscription(models.Model):
     status = models.CharField(max_length=8, choices=Status.choices, blank=True)
     status_since = models.DateTimeField(null=True, help_text="UTC; when it became so.")
     price_ids = models.JSONField(default=list)
+    former_price_ids = models.JSONField(default=list, help_text="Newest first.")
     quantity = models.PositiveIntegerField(default=1)
     period_starts_at = models.DateTimeField(null=True)
     period_ends_at = models.DateTimeField(null=True, help_text="UTC; of the last billing period that was heard of.")

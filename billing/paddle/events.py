@@ -108,7 +108,7 @@ def _subscription(event: Event, subject: str) -> list[str]:
     customer = _customer_of(event)
     subscription = _row(Subscription, subject)
     _write(subscription, facts.subscription_facts(_events(subject)), customer=customer)
-    return [*_oddities(event), *sales.follow_subscription(subscription, event.type)]
+    return [*_oddities(event, subscription), *sales.follow_subscription(subscription, event.type)]
 
 
 def _customer(event: Event, subject: str) -> list[str]:
@@ -154,10 +154,17 @@ HANDLERS: dict[str, Callable[[Event, str], list[str]]] = {
 }
 
 
-def _oddities(event: Event) -> list[str]:
+def _oddities(event: Event, subscription: Subscription) -> list[str]:
+    """What a person should know of a subscription that is not as we sell them."""
+    notes = []
     status = facts.text(event.data, "status")
-    known = status in Subscription.Status.values
-    return [] if known else [f"The subscription's status '{status}' is not known here, and was left as it was."]
+    if status not in Subscription.Status.values:
+        notes.append(f"The subscription's status '{status}' is not known here, and was left as it was.")
+    if not sales.is_priced(subscription):
+        notes.append(f"No plan is known for the price {', '.join(subscription.price_ids)}.")
+    if subscription.quantity > 1 and event.type == "subscription.created":
+        notes.append(f"Bought {subscription.quantity} times, but a license has its plan once.")
+    return notes
 
 
 def _follow_all(subscriptions: Any, event: Event) -> list[str]:

@@ -105,7 +105,7 @@ def _subscription(facts: Facts, event: Event) -> Facts:
         "period_starts_at": moment(period, "starts_at"),
         "period_ends_at": moment(period, "ends_at"),
         "custom_license": text(mapping(data, "custom_data"), "license", most=200) or None,
-        **_items(data),
+        **_items(facts, data),
         **_scheduled(data),
     }
     if status in STATUSES:
@@ -125,13 +125,17 @@ def _unpaid_from(facts: Facts, stated: Facts, event: Event) -> Any:
     return None
 
 
-def _items(data: dict[str, Any]) -> Facts:
+def _items(facts: Facts, data: dict[str, Any]) -> Facts:
     items = [item for item in sequence(data, "items")[:MOST_ITEMS] if isinstance(item, dict)]
     prices = [price for item in items if (price := text(mapping(item, "price"), "id"))]
     if not prices:
         return {}
     quantities = [item["quantity"] for item in items if isinstance(item.get("quantity"), int)]
-    return {"price_ids": prices, "quantity": min(max([1, *quantities]), 1_000_000)}
+    stated = {"price_ids": prices, "quantity": min(max([1, *quantities]), 1_000_000)}
+    before = facts.get("price_ids", prices)
+    if before != prices:
+        stated["former_price_ids"] = [*before, *facts.get("former_price_ids", [])][:MOST_ITEMS]
+    return stated
 
 
 def _scheduled(data: dict[str, Any]) -> Facts:

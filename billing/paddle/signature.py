@@ -4,10 +4,11 @@ import logging
 
 from django.conf import settings
 from django.http import HttpRequest
+from paddle_billing.Logger import get_logger
 from paddle_billing.Notifications import Secret, Verifier
 
-# It logs each step, and each failure at its own level; the one line about a refusal is ours.
-logging.getLogger("paddle_billing").setLevel(logging.CRITICAL + 1)
+# It logs each step, and each failure at a level of its own choice; the one line about a refusal is ours.
+get_logger().setLevel(logging.CRITICAL + 1)
 
 
 def is_genuine(request: HttpRequest) -> bool:

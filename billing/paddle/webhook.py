@@ -79,6 +79,6 @@ def _check_signature(request: HttpRequest) -> None:
 
 def _process(stored: WebhookEvent) -> None:
     try:
-        outbox.attempt(stored, events.process)
+        outbox.attempt(stored, events.process, lease=events.ORPHANED_AFTER)
     except DatabaseError as error:  # it is kept: the worker will find it
         logger.error("processing_put_off", event=stored.event_id, error=type(error).__name__)

@@ -1,12 +1,6 @@
 """The worker: what it does on a schedule, as it is deployed."""
 
-import os
-import subprocess
-import sys
-
-import pytest
-
-from tests.service import LIVELY, ROOT, run_command, wait_until
+from tests.service import run_command, wait_until
 
 STALE = """
 from datetime import timedelta
@@ -22,22 +16,8 @@ UsageRecord.objects.update(created_at=timezone.now() - timedelta(seconds=61))
 """
 
 
-@pytest.fixture
-def worker(database, logs):
-    with (logs / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "qcluster"],
-            cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database.url},
-            stdout=log,
-            stderr=log,
-        )
-    yield process
-    process.terminate()
-    process.wait(LIVELY)
-
-
-def test_housekeeping_runs_by_itself(database, worker):
+def test_housekeeping_runs_by_itself(database, start_worker):
+    start_worker(database)
     run_command("shell", "-c", STALE, env={"DATABASE_URL": database.url})
 
     wait_until(

@@ -1,0 +1,71 @@
+"""Any order and any number of deliveries of the same events end in the same facts, license, payments and mails."""
+
+import itertools
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from billing import housekeeping
+from billing.models import Mail, WebhookEvent
+from tests.billing.paddle.outcome import outcome
+from tests.paddle import Life
+
+BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
+
+
+def six_events(prices):
+    """Created, activated, customer, completed, updated to a higher price, canceled."""
+    life = Life(prices["pro"], began=BEGAN)
+    first = [life.created(), life.activated(), life.customer(), life.completed()]
+    life.price = prices["team"]
+    return life, [*first, life.updated(), life.canceled()]
+
+
+@pytest.fixture
+def expected(prices, deliver):
+    life, events = six_events(prices)
+    deliver(*events)
+    return outcome(life)
+
+
+def test_what_the_six_events_come_to(expected):
+    assert expected["facts"]["status"] == "canceled"
+    assert expected["license"] == {
+        "plan__slug": "team",
+        "paid_plan__slug": "team",
+        "paid_until": BEGAN + timedelta(days=30),
+        "paid_ending": "canceled",
+        "suspended_at": None,
+        "expires_at": None,
+    }
+    assert expected["owner"] == "the buyer"
+    assert [payment["amount"] for payment in expected["payments"]] == [1500]
+    assert expected["token_mails"] == 1
+
+
+def test_every_permutation(prices, deliver, expected):
+    for order in itertools.permutations(range(6)):
+        life, events = six_events(prices)
+        deliver(*[events[index] for index in order])
+        assert outcome(life) == expected, order
+    assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"done"}
+
+
+def test_every_event_five_times(prices, deliver, expected):
+    mix = random.Random(1)
+    for order in itertools.islice(itertools.permutations(range(6)), 0, None, 7):
+        life, events = six_events(prices)
+        deliveries = [events[index] for index in order] + mix.sample(events * 4, 24)
+        deliver(*deliveries)
+        assert outcome(life) == expected, order
+    assert WebhookEvent.objects.count() == 6 * (1 + 103)
+
+
+def test_the_token_leaves_once_however_events_arrive(prices, deliver, mailbox):
+    life, events = six_events(prices)
+    for event in reversed(events):
+        deliver(event, event)
+        housekeeping.run()
+    assert len(mailbox.to(life.email, "Your Remind license")) == 1
+    assert Mail.objects.filter(kind="token", state="done").count() == 1
