@@ -41,7 +41,14 @@ def upgrade_url(license: License) -> str:
     """Where the next better plan is bought for this license; empty where there is none."""
     better = Plan.objects.filter(is_public=True, is_active=True, monthly_quota__gt=license.plan.monthly_quota)
     plan = better.order_by("monthly_quota", "price_cents").first()
-    return f"{settings.SITE_URL}/api/v1/checkout/{plan.slug}?license={license_reference(license)}" if plan else ""
+    return buy_url(plan, license) if plan else ""
+
+
+def buy_url(plan: Plan, license: License) -> str:
+    """Where a plan is bought for a license; empty where it is not for sale."""
+    if not (plan.is_public and plan.is_active and plan.price_cents):
+        return ""
+    return f"{settings.SITE_URL}/api/v1/checkout/{plan.slug}?license={license_reference(license)}"
 
 
 def confirm_url(email: str) -> str:

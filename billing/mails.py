@@ -18,7 +18,7 @@ from django.utils import timezone
 from billing import links, outbox, quota
 from billing.models import Mail, State
 from licenses import lifecycle
-from licenses.decisions import PAYMENT_PROBLEMS, Decision, decide
+from licenses.decisions import REMEDIES, Decision, decide
 from licenses.models import Ending, License, LicenseToken, Plan
 
 Kind = Mail.Kind
@@ -140,7 +140,8 @@ class MailNotSent(Exception):
 def _message(mail: Mail, context: dict[str, Any]) -> EmailMultiAlternatives:
     subject = SUBJECTS[Kind(mail.kind)].format(**context)
     to = mail.to or (mail.license.email if mail.license else "")
-    message = EmailMultiAlternatives(subject, render_to_string(f"mail/{mail.kind}.txt", context), to=[to])
+    text = render_to_string(f"mail/{mail.kind}.txt", context)
+    message = EmailMultiAlternatives(subject, text, to=[to], headers={"Auto-Submitted": "auto-generated"})
     message.attach_alternative(render_to_string(f"mail/{mail.kind}.html", context), "text/html")
     return message
 
@@ -157,15 +158,17 @@ def _context(mail: Mail) -> dict[str, Any]:
     license = mail.license
     state = quota.state_of(license)
     _check_still_true(mail, license, state)
-    problem = PAYMENT_PROBLEMS.get(Ending(license.paid_ending)) if license.paid_ending else None
+    ending = Ending(license.paid_ending or Ending.NOT_RENEWED)
     return {
         **context,
         "license": license,
         "plan": license.plan.name,
         "ends_at": license.ends_at,
         "quota": state,
-        "problem": problem,
+        "reason": ending.label,
+        "remedy": REMEDIES[ending],
         "upgrade": links.upgrade_url(license),
+        "renew": links.buy_url(license.plan, license),
     }
 
 

@@ -29,11 +29,14 @@ REFUSALS: dict[Decision, type[errors.Refusal]] = {
 
 # Where payments end a license, these are spoken of as an expiry; the others can be put right, and suspend it.
 EXPIRIES = frozenset({"", Ending.CANCELED, Ending.NOT_RENEWED})
-PAYMENT_PROBLEMS = {
-    Ending.PAST_DUE: "its last payment failed. Please update your payment method; Paddle's mails have the link",
-    Ending.PAUSED: "its subscription is paused. Please resume it to go on",
-    Ending.REFUNDED: "its payment was refunded. Please contact support",
-    Ending.CHARGED_BACK: "its payment was charged back. Please contact support",
+# What the owner can do about it.
+REMEDIES = {
+    Ending.NOT_RENEWED: "Please look whether your subscription is still paid for, or buy a plan again.",
+    Ending.CANCELED: "To go on, buy a plan again.",
+    Ending.PAST_DUE: "Please update your payment method; Paddle's mails have the link.",
+    Ending.PAUSED: "Please resume the subscription to go on; Paddle's mails have the link.",
+    Ending.REFUNDED: "If this is not what you expected, please contact support.",
+    Ending.CHARGED_BACK: "If this is not what you expected, please contact support.",
 }
 
 
@@ -66,5 +69,6 @@ def require_active(license: License, now: datetime, token: LicenseToken) -> None
 def detail_of(license: License, decision: Decision) -> str | None:
     """The sentence for a customer about a license that payments ended; None where the code's own will do."""
     if decision is Decision.SUSPENDED and license.suspended_at is None:
-        return f"This license is suspended: {PAYMENT_PROBLEMS[Ending(license.paid_ending)]}."
+        ending = Ending(license.paid_ending)
+        return f"This license is suspended: {ending.label}. {REMEDIES[ending]}"
     return None
