@@ -57,11 +57,16 @@ def close(row: ToDo, state: State = State.DONE, note: str = "") -> bool:
 
 
 def try_again(row: ToDo) -> None:
-    """Open a row once more, by a person's wish, as if it were new."""
+    """Have a row done once more, soon, by a person's wish."""
+    reopen(row)
+    wake()
+
+
+def reopen(row: ToDo) -> None:
+    """Let a row wait again, as if it were new."""
     type(row)._default_manager.filter(pk=row.pk).update(
         state=State.WAITING, due_at=timezone.now(), tries=0, note="", done_at=None
     )
-    wake()
 
 
 def wake() -> None:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from billing import links, mails, outbox
@@ -86,6 +87,17 @@ def follow_email(customer: Customer, email: str, because: str) -> None:
     license = customer.license
     if license is not None and email and license.email == customer.email != email:
         lifecycle.change_email(license, email, by=BY, reason=because)
+
+
+def price_known(price: PlanPrice) -> int:
+    """Act on the subscriptions that waited for somebody to say what this price buys; says how many."""
+    unpriced = Subscription.objects.exclude(status="").filter(Q(plan=None) | ~Q(former_price_ids=[]))
+    waiting = [one for one in unpriced.select_related("customer") if price.price_id in one.price_ids]
+    for subscription in waiting:
+        with transaction.atomic():
+            lock(subscription.customer)
+            follow_subscription(Subscription.objects.get(pk=subscription.pk), f"price {price.price_id} added")
+    return len(waiting)
 
 
 def handle_ends() -> int:

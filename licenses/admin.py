@@ -66,7 +66,9 @@ class LicenseForm(forms.ModelForm):
 
     class Meta:
         model = License
-        fields = ["email", "plan", "starts_at", "expires_at", "quota_override", "rate_override", "notes"]
+        fields = [
+            "email", "plan", "starts_at", "expires_at", "quota_override", "rate_override", "sends_notices", "notes",
+        ]  # fmt: skip
 
 
 class TokenInline(admin.TabularInline):
@@ -100,17 +102,21 @@ class ReasonForm(ActionForm):
 class LicenseAdmin(KeptAdmin):
     form = LicenseForm
     action_form = ReasonForm
-    actions = ["suspend", "reinstate", "issue_token"]
+    actions = ["suspend", "reinstate", "issue_token", "follow_paid_plan"]
     inlines = [TokenInline, AuditInline]
-    list_display = ["number", "email", "plan", "status", "monthly_quota", "rate_limit", "expires_at"]
+    list_display = ["number", "email", "plan", "status", "monthly_quota", "rate_limit", "ends_at", "paid_plan"]
     list_display_links = ["number", "email"]
     list_filter = ["plan", ("suspended_at", admin.EmptyFieldListFilter)]
-    list_select_related = ["plan"]
+    list_select_related = ["plan", "paid_plan"]
     search_fields = ["=id", "email", "tokens__prefix__startswith"]
-    readonly_fields = ["status", "suspended_at", "suspended_by", "suspension_reason", "created_at"]
-    fields = [
-        "email", "plan", "starts_at", "expires_at", "quota_override", "rate_override", "notes", "reason",
+    readonly_fields = [
         "status", "suspended_at", "suspended_by", "suspension_reason", "created_at",
+        "paid_plan", "paid_until", "paid_ending", "plan_is_kept",
+    ]  # fmt: skip
+    fields = [
+        "email", "plan", "starts_at", "expires_at", "quota_override", "rate_override", "sends_notices", "notes",
+        "reason", "status", "suspended_at", "suspended_by", "suspension_reason", "created_at",
+        "paid_plan", "paid_until", "paid_ending", "plan_is_kept",
     ]  # fmt: skip
 
     @admin.display(ordering="id")
@@ -137,6 +143,7 @@ class LicenseAdmin(KeptAdmin):
             starts_at=values["starts_at"],
             expires_at=values["expires_at"],
             notes=values["notes"],
+            sends_notices=values["sends_notices"],
             **who,
         )
         request.issued = lifecycle.add_token(license, **who)  # type: ignore[attr-defined]  # for response_add
@@ -152,6 +159,10 @@ class LicenseAdmin(KeptAdmin):
     @admin.action(description="Reinstate", permissions=["change"])
     def reinstate(self, request: HttpRequest, licenses: QuerySet[License]) -> None:
         self._each(request, licenses, lifecycle.reinstate, "reinstated")
+
+    @admin.action(description="Let the plan follow payments again", permissions=["change"])
+    def follow_paid_plan(self, request: HttpRequest, licenses: QuerySet[License]) -> None:
+        self._each(request, licenses, lifecycle.follow_paid_plan, "follow payments again")
 
     @admin.action(description="Issue a further token", permissions=["change"])
     def issue_token(self, request: HttpRequest, licenses: QuerySet[License]) -> HttpResponse | None:
@@ -183,8 +194,9 @@ def _apply_changes(license: License, changed: set[str], values: dict[str, Any], 
         lifecycle.extend(license, values["expires_at"], **who)
     if changed & {"quota_override", "rate_override"}:
         lifecycle.change_limits(license, quota=values["quota_override"], rate=values["rate_override"], **who)
-    if "notes" in changed:
-        License.objects.filter(pk=license.pk).update(notes=values["notes"])
+    plain = {name: values[name] for name in ("notes", "sends_notices") if name in changed}
+    if plain:
+        License.objects.filter(pk=license.pk).update(**plain)
 
 
 @admin.register(LicenseToken)

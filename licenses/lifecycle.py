@@ -34,6 +34,7 @@ def issue(
     starts_at: datetime | None = None,
     expires_at: datetime | None = None,
     notes: str = "",
+    sends_notices: bool = True,
 ) -> License:
     """A new license, as yet without a token.
 
@@ -54,6 +55,7 @@ def issue(
         starts_at=starts_at or timezone.now(),
         expires_at=expires_at,
         notes=notes,
+        sends_notices=sends_notices,
     )
     _record(license, Action.ISSUED, by, reason, {"plan": [None, plan.slug], "expires_at": [None, expires_at]})
     return license

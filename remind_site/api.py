@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from licenses.errors import Forbidden, Invalid, NotFound, Refusal
 
 PAGES = ("/admin/",)  # paths made for people, whose errors are pages
+SHOP = ("/api/v1/checkout/", "/pay")  # for browsers too: pages for those who accept them, else the API's JSON
 
 logger = structlog.get_logger(__name__)
 
@@ -86,7 +87,9 @@ def refusal_for(error: Exception) -> Refusal | None:
 
 
 def is_page(request: HttpRequest) -> bool:
-    """Whether people look at this path in a browser."""
+    """Whether people look at this answer in a browser."""
+    if request.path.startswith(SHOP):
+        return "text/html" in request.headers.get("Accept", "")
     return request.path.startswith(PAGES)
 
 
@@ -96,6 +99,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     return answer(request, Forbidden())
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """A form that did not come from a page of ours, or from one that is too old."""
+    logger.warning("csrf_failure", reason=reason)
+    return answer(request, Forbidden("This page was open for too long. Please load it again and send it once more."))
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -114,7 +123,8 @@ def answer(request: HttpRequest, refusal: Refusal) -> HttpResponseBase:
 def error_page(request: HttpRequest, refusal: Refusal) -> HttpResponseBase:
     """A refusal for people."""
     structlog.contextvars.bind_contextvars(outcome=refusal.code)
-    page = render(None, "error.html", {"refusal": refusal, "request_id": getattr(request, "request_id", "")})
+    template = "checkout/refusal.html" if request.path.startswith(SHOP) else "error.html"
+    page = render(None, template, {"refusal": refusal, "request_id": getattr(request, "request_id", "")})
     page.status_code = refusal.status
     for name, value in refusal.headers.items():
         page[name] = value

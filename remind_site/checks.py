@@ -1,10 +1,12 @@
 """Start-up checks, each with an id and a hint: those of every start, and those of `check --deploy`.
 
-remind.E001 to E011   settings that can't work; no process starts with them
-remind.E101 to E119   what production needs and lacks; reported by `check --deploy`
+remind.E001 to E017   settings that can't work; no process starts with them
+remind.E101 to E129   what production needs and lacks; reported by `check --deploy`
 """
 
+import os
 from collections.abc import Iterator
+from ipaddress import ip_network
 from types import NoneType
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +107,37 @@ def _impossible_settings() -> Iterator[CheckMessage]:
             "EMAIL_URL is of no known kind.",
             "For example submission://user:password@host:587.",
         ),
+        (
+            "E012",
+            settings.PADDLE_ENVIRONMENT not in {"sandbox", "production"},
+            f"PADDLE_ENVIRONMENT is '{settings.PADDLE_ENVIRONMENT}'.",
+            "Set it to 'sandbox' or 'production'.",
+        ),
+        (
+            "E013",
+            not all(map(_is_network, settings.PADDLE_ALLOWED_ADDRESSES)),
+            "PADDLE_ALLOWED_ADDRESSES names something that is no address and no network.",
+            "For example 34.194.127.46,54.234.237.108; unset it to allow any address that signs.",
+        ),
+        (
+            "E014",
+            settings.PADDLE_CLOCK_TOLERANCE_SECONDS < 1,
+            "PADDLE_CLOCK_TOLERANCE_SECONDS must be at least 1: with 0 a notification could be replayed for ever.",
+            "Unset it for 30 seconds.",
+        ),
+        ("E015", settings.PADDLE_GRACE_DAYS < 0, "PADDLE_GRACE_DAYS is negative.", "Unset it for 3 days."),
+        (
+            "E016",
+            not all(urlsplit(url).scheme in {"http", "https"} for url in [settings.SITE_URL, *_paddle_base_url()]),
+            "SITE_URL or PADDLE_BASE_URL is no http or https address.",
+            "For example SITE_URL=https://api.example.com.",
+        ),
+        (
+            "E017",
+            bool(settings.PADDLE_WEBHOOK_SECRETS) and "TEST_MODE" in os.environ,
+            "TEST_MODE is set in the environment: Paddle's SDK then takes signatures of any age.",
+            "Unset TEST_MODE.",
+        ),
     ]
     yield from _errors(impossible)
 
@@ -155,6 +188,36 @@ def _missing_settings() -> Iterator[CheckMessage]:
             "OPERATOR_EMAILS is not set: nobody would be told of a spent budget.",
             "Set it to the operators' addresses, comma-separated.",
         ),
+        (
+            "E114",
+            not settings.PADDLE_API_KEY,
+            "PADDLE_API_KEY is not set: nothing can be bought.",
+            "Set it to a key of PADDLE_ENVIRONMENT; docs/PADDLE.md says how to make one.",
+        ),
+        (
+            "E115",
+            not settings.PADDLE_WEBHOOK_SECRETS,
+            "PADDLE_WEBHOOK_SECRET is not set: every notification from Paddle would be refused.",
+            "Set it to the secret of the notification destination.",
+        ),
+        (
+            "E116",
+            not settings.PADDLE_CLIENT_TOKEN,
+            "PADDLE_CLIENT_TOKEN is not set: the payment page /pay can't open a checkout.",
+            "Set it to a client-side token of PADDLE_ENVIRONMENT.",
+        ),
+        (
+            "E117",
+            "TEST_MODE" in os.environ,
+            "TEST_MODE is set in the environment: Paddle's SDK then takes signatures of any age.",
+            "Unset TEST_MODE.",
+        ),
+        (
+            "E118",
+            urlsplit(settings.SITE_URL).hostname in {"localhost", "127.0.0.1", "::1"},
+            "SITE_URL names this machine, so the links in mails would lead nowhere.",
+            "Set it to the address that clients use, for example https://api.example.com.",
+        ),
     ]
     yield from _errors(needed)
 
@@ -184,6 +247,17 @@ def _database_state() -> Iterator[CheckMessage]:
             hint="Check DATABASE_URL and that the database is up.",
             id="remind.E110",
         )
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return bool(ip_network(text))
+    except ValueError:
+        return False
+
+
+def _paddle_base_url() -> list[str]:
+    return [settings.PADDLE_BASE_URL] if settings.PADDLE_BASE_URL else []
 
 
 def _errors(rows: list[tuple[str, bool, str, str]]) -> Iterator[CheckMessage]:

@@ -54,6 +54,7 @@ DEBUG = env.bool("DEBUG", False)
 ALLOWED_HOSTS = env.names("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.names("CSRF_TRUSTED_ORIGINS", [])
 
+CSRF_FAILURE_VIEW = "remind_site.api.csrf_failure"
 ROOT_URLCONF = "remind_site.urls"
 WSGI_APPLICATION = "remind_site.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

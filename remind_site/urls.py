@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import path, re_path
 
+from billing import checkout
 from billing.paddle.webhook import PaddleWebhookView
 from billing.views import UsageStatsView
 from remind_site import console
@@ -19,6 +20,10 @@ urlpatterns = [
     re_path(r"^api/v1/ai/?$", suggest, name="ai"),
     re_path(r"^api/v1/usage/stats/?$", stats, name="usage-stats"),
     re_path(r"^api/v1/usage-stats/?$", stats, name="usage-stats-flat"),
+    re_path(r"^api/v1/checkout/free/?$", checkout.free, name="checkout-free"),
+    re_path(r"^api/v1/checkout/free/confirm/?$", checkout.confirm_free, name="checkout-free-confirm"),
+    re_path(r"^api/v1/checkout/(?P<plan>[a-z0-9-]+)/?$", checkout.checkout, name="checkout"),
+    re_path(r"^pay/?$", checkout.pay, name="pay"),
     re_path(r"^webhooks/paddle/?$", PaddleWebhookView.as_view(), name="paddle-webhook"),
     re_path(r"^api/v1/health/?$", health, name="api-health"),
     re_path(r"^health/?$", health, name="health"),

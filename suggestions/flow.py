@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import InterfaceError, InternalError, OperationalError
 from django.utils import timezone
 
 from billing import idempotency, quota
@@ -25,6 +25,7 @@ from billing.errors import IdempotencyInProgress
 from billing.models import Outcome
 from billing.quota import Reservation
 from billing.usage import Usage
+from licenses import connections
 from licenses.authentication import Holder
 from suggestions.errors import refusal_for
 from suggestions.providers import LOCAL_MODEL, configured, local
@@ -90,7 +91,7 @@ def suggest(ask: Ask) -> dict[str, Any]:
         )
     except idempotency.KeyTaken:
         return _answer_of_the_first(ask)
-    _give_back_connections()
+    connections.give_back()
     now = timezone.now()
     try:
         reply = _ask_provider(reservation, ask, now)
@@ -104,13 +105,6 @@ def _answer_of_the_first(ask: Ask) -> dict[str, Any]:
     if answer is None:  # it came to nothing just now, and freed the key
         raise IdempotencyInProgress(retry_after=1)
     return answer
-
-
-def _give_back_connections() -> None:
-    """While the provider works, another request may have our database connection."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
 
 
 def _ask_provider(reservation: Reservation, ask: Ask, now: datetime) -> Reply:
@@ -158,7 +152,7 @@ def _committed(operation: Callable[[], T], ask: Ask) -> T:
     except (OperationalError, InterfaceError, InternalError):
         if ask.elapsed() > SETTLE_AGAIN_UNTIL:
             raise
-        _give_back_connections()
+        connections.give_back()
         return operation()
 
 

@@ -13,9 +13,9 @@ from licenses.models import License, LicenseToken
 
 class State(models.TextChoices):
     WAITING = "waiting", "to be done"
-    DONE = "done"
+    DONE = "done", "done"
     IGNORED = "ignored", "does not concern us"
-    CANCELED = "canceled"
+    CANCELED = "canceled", "canceled"
     FLAGGED = "flagged", "needs a person"
 
 

@@ -40,15 +40,16 @@ def store(body: str) -> WebhookEvent | None:
     Raises:
         Invalid: it is no JSON object with an `event_id` and an `event_type`.
     """
-    envelope = _envelope(body)
-    event_id, event_type = facts.text(envelope, "event_id", most=150), facts.text(envelope, "event_type", most=100)
+    notification = _read(body)
+    event_id = facts.text(notification, "event_id", most=150)
+    event_type = facts.text(notification, "event_type", most=100)
     if not event_id or not event_type:
         raise Invalid("A notification needs an event_id and an event_type.")
     event = WebhookEvent(
         event_id=event_id,
         event_type=event_type,
-        occurred_at=facts.moment(envelope, "occurred_at"),
-        subject=facts.text(facts.mapping(envelope, "data"), "id"),
+        occurred_at=facts.moment(notification, "occurred_at"),
+        subject=facts.text(facts.mapping(notification, "data"), "id"),
         body=body,
         due_at=timezone.now() + ORPHANED_AFTER,
     )
@@ -78,42 +79,61 @@ def process(stored: WebhookEvent) -> None:
     outbox.close(row, State.FLAGGED if notes else well, " ".join(dict.fromkeys(notes)))
 
 
+def process_again(stored: WebhookEvent) -> WebhookEvent:
+    """Process an event now, whatever became of it before; the event as it then is."""
+    outbox.reopen(stored)
+    stored.refresh_from_db()
+    outbox.attempt(stored, process)
+    stored.refresh_from_db()
+    return stored
+
+
 def record(event_type: str, data: dict[str, Any]) -> WebhookEvent | None:
     """Keep what Paddle's API says about an object, as an event that occurred when the object was last changed.
 
     Returns:
         The event to process; None where it was kept before.
     """
-    subject, changed_at = facts.text(data, "id"), facts.text(data, "updated_at")
-    envelope = {
-        "event_id": f"api_{subject}_{changed_at}",
+    return store(json.dumps(envelope(event_type, data)))
+
+
+def envelope(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
+    """An answer of Paddle's API in the form of a notification."""
+    changed_at = facts.text(data, "updated_at")
+    return {
+        "event_id": f"api_{facts.text(data, 'id')}_{changed_at}",
         "event_type": event_type,
         "occurred_at": changed_at,
         "data": data,
     }
-    return store(json.dumps(envelope))
 
 
-def _envelope(body: str) -> dict[str, Any]:
+def stored_about(subject: str) -> list[Event]:
+    """All events about an object that state facts, in no order."""
+    stored = WebhookEvent.objects.filter(subject=subject).exclude(event_type__in=UNPAID)
+    return [event for event in map(facts.event_of, stored.values_list("body", flat=True)) if event is not None]
+
+
+def _read(body: str) -> dict[str, Any]:
     try:
-        envelope = json.loads(body)
+        notification = json.loads(body)
     except (ValueError, RecursionError):
         raise Invalid("A notification must be valid JSON.") from None
-    if not isinstance(envelope, dict):
+    if not isinstance(notification, dict):
         raise Invalid("A notification must be a JSON object.")
-    return envelope
+    return notification
 
 
 def _subscription(event: Event, subject: str) -> list[str]:
     customer = _customer_of(event)
     subscription = _row(Subscription, subject)
-    _write(subscription, facts.subscription_facts(_events(subject)), customer=customer)
+    _write(subscription, facts.subscription_facts(stored_about(subject)), customer=customer)
     return [*_oddities(event, subscription), *sales.follow_subscription(subscription, event.type)]
 
 
 def _customer(event: Event, subject: str) -> list[str]:
     customer = _row(Customer, subject, lock=True)
-    stated = facts.customer_facts(_events(subject))
+    stated = facts.customer_facts(stored_about(subject))
     sales.follow_email(customer, stated.get("email", ""), event.type)
     _write(customer, stated)
     return _follow_all(customer.subscriptions.all(), event)
@@ -124,7 +144,7 @@ def _transaction(event: Event, subject: str) -> list[str]:
     subscription_id = facts.text(event.data, "subscription_id")
     subscription = _row(Subscription, subscription_id) if subscription_id else None
     payment = _row(Payment, subject)
-    _write(payment, facts.payment_facts(_events(subject)), customer=customer, subscription=subscription)
+    _write(payment, facts.payment_facts(stored_about(subject)), customer=customer, subscription=subscription)
     return _follow_all([payment.subscription], event)
 
 
@@ -136,7 +156,7 @@ def _adjustment(event: Event, subject: str) -> list[str]:
     if payment is not None:
         subscription = _row(Subscription, subscription_id) if subscription_id else None
         _write(payment, {}, customer=customer, subscription=subscription)
-    _write(adjustment, facts.adjustment_facts(_events(subject)), payment=payment)
+    _write(adjustment, facts.adjustment_facts(stored_about(subject)), payment=payment)
     notes = _follow_all([payment.subscription] if payment else [], event)
     if adjustment.action not in KNOWN_ACTIONS or adjustment.action in WARNINGS:
         notes.append(f"An adjustment of the kind '{adjustment.action}' ({adjustment.status}).")
@@ -145,6 +165,14 @@ def _adjustment(event: Event, subject: str) -> list[str]:
     return notes
 
 
+# What the notification destination must send.
+NEEDED_TYPES = tuple(
+    sorted(
+        kind
+        for kind in EventTypeName.members().values()
+        if kind.startswith(("subscription.", "customer.", "transaction.", "adjustment.")) and kind not in UNPAID
+    )
+)
 KNOWN_TYPES = {*EventTypeName.members().values(), API_STATE}
 HANDLERS: dict[str, Callable[[Event, str], list[str]]] = {
     "subscription": _subscription,
@@ -170,11 +198,6 @@ def _oddities(event: Event, subscription: Subscription) -> list[str]:
 def _follow_all(subscriptions: Any, event: Event) -> list[str]:
     known = [subscription for subscription in subscriptions if subscription is not None]
     return [note for one in known for note in sales.follow_subscription(one, event.type)]
-
-
-def _events(subject: str) -> list[Event]:
-    stored = WebhookEvent.objects.filter(subject=subject).exclude(event_type__in=UNPAID)
-    return [event for event in map(facts.event_of, stored.values_list("body", flat=True)) if event is not None]
 
 
 def _customer_of(event: Event) -> Customer | None:

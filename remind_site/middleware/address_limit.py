@@ -42,7 +42,7 @@ class AddressLimitMiddleware:
             settings.RATE_LIMIT_WINDOW_SECONDS,
         )
         request.windows.append(window)
-        return api.refuse(request, _too_many(window)) if window.exceeded else None
+        return api.answer(request, _too_many(window)) if window.exceeded else None
 
 
 def _too_many(window: limits.Window) -> RateLimited:

@@ -1,17 +1,21 @@
-"""What the fault tests share: the worker as it is deployed."""
+"""What the fault tests share: the service as Paddle sees it, and the worker as it is deployed."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.service import LIVELY, ROOT, Database
+from tests.paddle import SECRET, signed
+from tests.service import LIVELY, ROOT, Database, Service
 
+PRICES = {"pro": "pri_pro", "team": "pri_team"}
 Process = subprocess.Popen[bytes]
 
 
@@ -40,3 +44,28 @@ def start_worker(logs: Path) -> Iterator[Callable[..., Process]]:
             process.wait(LIVELY)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def serve(start: Callable[..., Service]) -> Callable[..., Service]:
+    """`serve(database)`: the service, with a price for Pro and one for Team."""
+
+    def serve(database: Database | None = None, **env: str) -> Service:
+        service = start(database, PADDLE_WEBHOOK_SECRET=SECRET, **env)
+        for plan, price_id in PRICES.items():
+            service.database.sql(
+                "INSERT INTO billing_planprice (price_id, plan_id, interval, is_offered)"
+                " SELECT %s, id, 'month', true FROM licenses_plan WHERE slug = %s",
+                price_id,
+                plan,
+            )
+        return service
+
+    return serve
+
+
+def send(service: Service, event: dict[str, Any], *, secret: str = SECRET) -> Any:
+    """Deliver a notification to the service, signed."""
+    body = json.dumps(event).encode()
+    headers = {"Paddle-Signature": signed(body, secret), "Content-Type": "application/json"}
+    return service.client.post("/webhooks/paddle", content=body, headers=headers)

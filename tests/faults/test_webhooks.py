@@ -1,6 +1,5 @@
 """Paddle's notifications at the deployed service: many at once, forged ones, a kill, no database."""
 
-import json
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,37 +7,11 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import psycopg
-import pytest
 
-from tests.paddle import SECRET, Life, signed
+from tests.faults.conftest import PRICES, send
+from tests.paddle import Life
 from tests.servers import restart_postgres, start_postgres, stop_postgres
 from tests.service import Template, wait_until
-
-PRICES = {"pro": "pri_pro", "team": "pri_team"}
-
-
-@pytest.fixture
-def serve(start):
-    """`serve(database)`: the service, with a price for Pro and one for Team."""
-
-    def serve(database=None, **env):
-        service = start(database, PADDLE_WEBHOOK_SECRET=SECRET, **env)
-        for plan, price_id in PRICES.items():
-            service.database.sql(
-                "INSERT INTO billing_planprice (price_id, plan_id, interval, is_offered)"
-                " SELECT %s, id, 'month', true FROM licenses_plan WHERE slug = %s",
-                price_id,
-                plan,
-            )
-        return service
-
-    return serve
-
-
-def send(service, event, *, secret=SECRET):
-    body = json.dumps(event).encode()
-    headers = {"Paddle-Signature": signed(body, secret), "Content-Type": "application/json"}
-    return service.client.post("/webhooks/paddle", content=body, headers=headers)
 
 
 def new_life():

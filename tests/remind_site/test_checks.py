@@ -15,6 +15,10 @@ PRODUCTION = {
     "OPENAI_API_KEY": "sk-production",
     "EMAIL_URL": "submission://user:password@mail.example.com:587",
     "OPERATOR_EMAILS": "ops@example.com",
+    "PADDLE_API_KEY": "pdl_live_apikey_test",
+    "PADDLE_WEBHOOK_SECRET": "pdl_ntfset_test",
+    "PADDLE_CLIENT_TOKEN": "live_test",
+    "SITE_URL": "https://api.remind.dev",
     "RATE_LIMIT_REQUESTS": "10",
     "WEB_CONCURRENCY": "2",
 }
@@ -27,6 +31,10 @@ MISSING = {
     "HTTPS_ONLY": "remind.E107",
     "EMAIL_URL": "remind.E108",
     "OPERATOR_EMAILS": "remind.E109",
+    "PADDLE_API_KEY": "remind.E114",
+    "PADDLE_WEBHOOK_SECRET": "remind.E115",
+    "PADDLE_CLIENT_TOKEN": "remind.E116",
+    "SITE_URL": "remind.E118",
 }
 
 
@@ -50,6 +58,7 @@ def test_without_any_each_is_named_with_a_hint(tmp_path):
     env |= {"RATE_LIMIT_REQUESTS": "10", "TRUSTED_PROXY_COUNT": "0", "HTTPS_ONLY": "off", "WEB_CONCURRENCY": "1"}
     env |= {"ALLOWED_HOSTS": "localhost", "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}"}
     env["OPERATOR_EMAILS"] = ""
+    env["SITE_URL"] = "http://localhost:8000"
     done = check(env)
     assert done.returncode == 1
     for name, number in MISSING.items():
@@ -65,6 +74,7 @@ def test_without_any_each_is_named_with_a_hint(tmp_path):
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "remind.E110"),
         ({"DEBUG": "on"}, "security.W018"),
         ({"ALLOWED_HOSTS": "*"}, "remind.E106"),
+        ({"TEST_MODE": "1", "PADDLE_WEBHOOK_SECRET": ""}, "remind.E117"),
     ],
 )
 def test_what_is_dangerous_is_named(production, change, number):
@@ -94,6 +104,13 @@ def test_pending_migrations_are_named(production, template):
         ({"WEB_THREADS": "0"}, "remind.E009"),
         ({"REDIS_URL": "http://x"}, "remind.E010"),
         ({"EMAIL_URL": "carrier://pigeon"}, "remind.E011"),
+        ({"PADDLE_ENVIRONMENT": "live"}, "remind.E012"),
+        ({"PADDLE_ALLOWED_ADDRESSES": "34.194.127.46, paddle.com"}, "remind.E013"),
+        ({"PADDLE_CLOCK_TOLERANCE_SECONDS": "0"}, "remind.E014"),
+        ({"PADDLE_GRACE_DAYS": "-1"}, "remind.E015"),
+        ({"SITE_URL": "api.remind.dev"}, "remind.E016"),
+        ({"PADDLE_BASE_URL": "ftp://x"}, "remind.E016"),
+        ({"TEST_MODE": "0"}, "remind.E017"),
     ],
 )
 def test_settings_that_can_not_work_stop_every_start(production, change, number):
