@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.paddle import SECRET, signed
-from tests.service import LIVELY, ROOT, Database, Service
+from tests.service import LIVELY, ROOT, Database, Service, run_command
 
 PRICES = {"pro": "pri_pro", "team": "pri_team"}
 Process = subprocess.Popen[bytes]
@@ -62,6 +62,12 @@ def serve(start: Callable[..., Service]) -> Callable[..., Service]:
         return service
 
     return serve
+
+
+def do_what_waits(database: Database, table: str) -> None:
+    """Let pauses be over, and tell the worker; its own schedule would look within a minute."""
+    database.sql(f"UPDATE {table} SET due_at = now() WHERE state = 'waiting'")
+    run_command("shell", "-c", "from billing import outbox; outbox.wake()", env={"DATABASE_URL": database.url})
 
 
 def send(service: Service, event: dict[str, Any], *, secret: str = SECRET) -> Any:

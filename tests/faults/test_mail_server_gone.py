@@ -8,7 +8,7 @@ from threading import Event
 
 import pytest
 
-from tests.faults.conftest import send
+from tests.faults.conftest import do_what_waits, send
 from tests.mailbox import Mailbox, text_of
 from tests.paddle import Life
 from tests.service import wait_until
@@ -60,17 +60,14 @@ def bought(serve):
     return service
 
 
-def due_now(service):
-    service.database.sql("UPDATE billing_mail SET due_at = now() WHERE state = 'waiting'")
-
-
 def test_refused_then_healed(bought, box, start_worker):
     box.refusal = "451 try later"
     start_worker(bought.database, EMAIL_URL=box.url)
-    tries = "SELECT tries FROM billing_mail"
-    wait_until(lambda: bought.database.value(tries) >= 1, timeout=90, what="a first try")
+    failed = "SELECT count(*) FROM billing_mail WHERE note <> ''"
+    wait_until(lambda: bought.database.value(failed), timeout=90, what="a first try to fail")
     box.refusal = ""
-    wait_until(lambda: due_now(bought) or box.mails, timeout=120, what="the mail")
+    do_what_waits(bought.database, "billing_mail")
+    wait_until(lambda: box.mails, timeout=90, what="the mail")
     wait_until(lambda: bought.database.value("SELECT state FROM billing_mail") == "done")
     (mail,) = box.mails
     assert bought.suggest(token_in(mail)).status_code == 200
@@ -86,8 +83,8 @@ def test_killed_while_the_server_has_the_mail(bought, box, start_worker):
     worker.wait()
     box.gate.set()
     assert bought.database.sql("SELECT state, tries FROM billing_mail") == [("waiting", 1)]
-    due_now(bought)
     start_worker(bought.database, EMAIL_URL=box.url)
+    do_what_waits(bought.database, "billing_mail")
     wait_until(lambda: bought.database.value("SELECT state FROM billing_mail") == "done", timeout=90)
     first, second = (token_in(mail) for mail in box.mails)
     assert bought.suggest(first).json()["code"] == "token_revoked"
