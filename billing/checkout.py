@@ -180,9 +180,9 @@ def _page(request: HttpRequest, template: str, status: int = 200, **context: Any
 
 
 def _private(response: HttpResponse) -> HttpResponse:
-    """Addresses here may hold a proof: neither kept nor passed on."""
+    """Addresses here may hold a proof: neither kept nor passed on. (`no-referrer` would keep forms from being sent.)"""
     response["Cache-Control"] = "no-store"
-    response["Referrer-Policy"] = "no-referrer"
+    response["Referrer-Policy"] = "same-origin"
     return response
 
 

@@ -130,7 +130,7 @@ def test_pages_are_kept_nowhere_and_run_nothing(client, confirm):
         confirm("a@b.co"),
     ):
         assert page["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
-        assert (page["Cache-Control"], page["Referrer-Policy"]) == ("no-store", "no-referrer")
+        assert (page["Cache-Control"], page["Referrer-Policy"]) == ("no-store", "same-origin")
 
 
 def test_the_proof_is_in_no_log(client, logs):
