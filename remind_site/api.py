@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 from django import db
+from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -124,7 +125,8 @@ def error_page(request: HttpRequest, refusal: Refusal) -> HttpResponseBase:
     """A refusal for people."""
     structlog.contextvars.bind_contextvars(outcome=refusal.code)
     template = "checkout/refusal.html" if request.path.startswith(SHOP) else "error.html"
-    page = render(None, template, {"refusal": refusal, "request_id": getattr(request, "request_id", "")})
+    context = {"refusal": refusal, "request_id": getattr(request, "request_id", ""), "support": settings.SUPPORT_EMAIL}
+    page = render(None, template, context)
     page.status_code = refusal.status
     for name, value in refusal.headers.items():
         page[name] = value
