@@ -146,7 +146,7 @@ class PlanPriceAdmin(KeptAdmin):
         super().save_model(request, obj, form, change)
         waiting = sales.price_known(obj)
         if waiting:
-            self.message_user(request, f"{waiting} subscriptions that waited for this price were acted on.")
+            self.message_user(request, f"{waiting} events that waited for this price are processed now.")
 
 
 @admin.register(Customer)

@@ -94,7 +94,7 @@ def _claim(row: ToDo, lease: timedelta) -> bool:
 
 
 def _note_failure(row: ToDo, error: Exception) -> None:
-    """Keep what went wrong in words that hold no secret: the kind of error, and the message of our own kinds only."""
+    """Keep what went wrong, for staff to read; the log has only the kind of error."""
     note = f"{type(error).__name__}: {error}"[:1000]
     logger.warning("try_failed", what=row._meta.model_name, number=row.pk, tries=row.tries, error=type(error).__name__)
     if row.tries >= MOST_TRIES:

@@ -18,15 +18,15 @@ from django.utils import timezone
 
 from billing import links, mails, outbox
 from billing.entitlements import Entitlement, entitlement
-from billing.models import Customer, Errand, PlanPrice, Subscription
+from billing.models import Customer, Errand, PlanPrice, State, Subscription, WebhookEvent
 from licenses import lifecycle
 from licenses.models import Ending, License, Plan
 
 BY = "paddle"
-RENEWING = (Subscription.Status.ACTIVE, Subscription.Status.TRIALING, Subscription.Status.PAST_DUE)
-FREE = "free"  # the plan that costs nothing
-IN_PEACE = (Ending.CANCELED, Ending.NOT_RENEWED)
 PAID = (Subscription.Status.ACTIVE, Subscription.Status.TRIALING)
+RENEWING = (*PAID, Subscription.Status.PAST_DUE)
+IN_PEACE = (Ending.CANCELED, Ending.NOT_RENEWED)
+FREE = "free"  # the plan that costs nothing
 
 Entitled = list[tuple[Subscription, Entitlement]]
 
@@ -82,22 +82,25 @@ def follow_license(license: License, because: str) -> list[str]:
     return _settle_parallel(active, best[0], after)
 
 
-def follow_email(customer: Customer, email: str, because: str) -> None:
+def follow_email(customer: Customer, email: str, because: str) -> list[str]:
     """A customer's new address becomes that of their license, unless staff gave that another one."""
     license = customer.license
     if license is not None and email and license.email == customer.email != email:
-        lifecycle.change_email(license, email, by=BY, reason=because)
+        try:
+            lifecycle.change_email(license, email, by=BY, reason=because)
+        except ValidationError:
+            return ["The customer's new email is no email address; the license keeps the old one."]
+    return []
 
 
 def price_known(price: PlanPrice) -> int:
-    """Act on the subscriptions that waited for somebody to say what this price buys; says how many."""
+    """Have the events that waited for somebody to say what this price buys processed; says how many."""
     unpriced = Subscription.objects.exclude(status="").filter(Q(plan=None) | ~Q(former_price_ids=[]))
-    waiting = [one for one in unpriced.select_related("customer") if price.price_id in one.price_ids]
-    for subscription in waiting:
-        with transaction.atomic():
-            lock(subscription.customer)
-            follow_subscription(Subscription.objects.get(pk=subscription.pk), f"price {price.price_id} added")
-    return len(waiting)
+    waiting = [one.paddle_id for one in unpriced if price.price_id in one.price_ids]
+    flagged = WebhookEvent.objects.filter(subject__in=waiting, state=State.FLAGGED)
+    for event in flagged:
+        outbox.try_again(event)
+    return len(flagged)
 
 
 def handle_ends() -> int:
@@ -110,7 +113,7 @@ def handle_ends() -> int:
             Subscription.objects.filter(pk=subscription.pk).update(end_handled=True)
             if subscription.license:
                 follow_license(subscription.license, "its end has come")
-                mails.queue_stopped(subscription.license)
+                mails.queue_stopped(License.objects.get(pk=subscription.license.pk))
         count += 1
     return count
 

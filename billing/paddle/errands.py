@@ -1,7 +1,7 @@
 """What is to be asked of Paddle's API outside requests: a customer's address, a subscription's cancellation."""
 
 from billing import outbox
-from billing.models import Errand
+from billing.models import Customer, Errand
 from billing.paddle import api, events
 
 # Said of a subscription that is over, or going to be: then there is nothing left to cancel.
@@ -26,12 +26,18 @@ def run(errand: Errand) -> None:
     """
     try:
         if errand.kind == Errand.Kind.FETCH_CUSTOMER:
-            _record("customer.updated", api.customer(errand.subject))
+            _fetch_customer(errand.subject)
         else:
             _cancel(errand.subject)
     except api.PaddleRefused as refused:
         raise outbox.NeedsPerson(f"Paddle refuses ({refused}).") from None
     outbox.close(errand)
+
+
+def _fetch_customer(customer_id: str) -> None:
+    _record("customer.updated", api.customer(customer_id))
+    if not Customer.objects.filter(paddle_id=customer_id).exclude(email="").exists():
+        raise outbox.NeedsPerson("Paddle knows no email address of this customer, so there is no license yet.")
 
 
 def _cancel(subscription_id: str) -> None:

@@ -134,9 +134,9 @@ def _subscription(event: Event, subject: str) -> list[str]:
 def _customer(event: Event, subject: str) -> list[str]:
     customer = _row(Customer, subject, lock=True)
     stated = facts.customer_facts(stored_about(subject))
-    sales.follow_email(customer, stated.get("email", ""), event.type)
+    notes = sales.follow_email(customer, stated.get("email", ""), event.type)
     _write(customer, stated)
-    return _follow_all(customer.subscriptions.all(), event)
+    return notes + _follow_all(customer.subscriptions.all(), event)
 
 
 def _transaction(event: Event, subject: str) -> list[str]:

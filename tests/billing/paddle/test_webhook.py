@@ -11,7 +11,7 @@ from billing import housekeeping
 from billing.models import Errand, Subscription, WebhookEvent
 from billing.paddle import events
 from licenses.models import License
-from tests.paddle import SECRET, Life, event, signed
+from tests.paddle import SECRET, Life, event, signed, stamp
 
 NOW = datetime.now(UTC)
 pytestmark = pytest.mark.django_db
@@ -294,3 +294,23 @@ def test_a_price_that_we_do_not_know_gives_no_license(deliver, life):
     assert not License.objects.exists()
     (flagged,) = WebhookEvent.objects.filter(state="flagged")
     assert (flagged.event_type, "pri_of_the_future" in flagged.note) == ("subscription.created", True)
+
+
+@pytest.mark.parametrize("email", [None, "", "no address", 5])
+def test_a_customer_without_an_address_is_for_a_person(email, deliver, life, paddle):
+    paddle.add(life)
+    paddle.customers[life.customer_id]["email"] = email
+    deliver(life.created())
+    housekeeping.run()
+    waiting = [*Errand.objects.filter(state="flagged"), *WebhookEvent.objects.filter(state="flagged")]
+    assert len(waiting) == 1
+    assert "email" in waiting[0].note
+    assert not License.objects.exists()
+
+
+def test_a_new_address_that_is_none_is_for_a_person(deliver, life):
+    deliver(life.customer(), life.created())
+    changed = {**life.customer("customer.updated", email="no address"), "occurred_at": stamp(NOW)}
+    deliver(changed)
+    assert License.objects.get().email == life.email
+    assert "no email address" in WebhookEvent.objects.get(state="flagged").note
