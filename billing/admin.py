@@ -236,7 +236,7 @@ class ToDoAdmin(ReadOnlyAdmin):
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ToDoAdmin):
     actions = ["try_again", "seen_to"]
-    list_display = ["event_id", "event_type", "subject", "occurred_at", "state", "tries", "note"]
+    list_display = ["event_type", "state", "note", "occurred_at", "subject", "event_id", "tries"]
     list_filter = ["state", "event_type"]
     search_fields = ["=event_id", "=subject"]
     fields = [
@@ -260,7 +260,7 @@ def _indented(body: str) -> str:
 class MailAdmin(ToDoAdmin):
     action_form = ReasonForm
     actions = ["send_again", "cancel", "seen_to"]
-    list_display = ["created_at", "kind", "license", "to", "state", "tries", "due_at", "done_at", "note"]
+    list_display = ["kind", "state", "license", "to", "note", "created_at", "tries", "due_at", "done_at"]
     list_filter = ["state", "kind"]
     list_select_related = ["license"]
     search_fields = ["=license__id", "license__email", "to"]
@@ -283,7 +283,7 @@ class MailAdmin(ToDoAdmin):
 @admin.register(Errand)
 class ErrandAdmin(ToDoAdmin):
     actions = ["try_again", "seen_to"]
-    list_display = ["created_at", "kind", "subject", "state", "tries", "due_at", "done_at", "note"]
+    list_display = ["kind", "state", "subject", "note", "created_at", "tries", "due_at", "done_at"]
     list_filter = ["state", "kind"]
     search_fields = ["=subject"]
 
