@@ -128,7 +128,7 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         ("E015", settings.PADDLE_GRACE_DAYS < 0, "PADDLE_GRACE_DAYS is negative.", "Unset it for 3 days."),
         (
             "E016",
-            not all(urlsplit(url).scheme in {"http", "https"} for url in [settings.SITE_URL, *_paddle_base_url()]),
+            not all(map(_host, [settings.SITE_URL, *_paddle_base_url()])),
             "SITE_URL or PADDLE_BASE_URL is no http or https address.",
             "For example SITE_URL=https://api.example.com.",
         ),
@@ -214,7 +214,7 @@ def _missing_settings() -> Iterator[CheckMessage]:
         ),
         (
             "E118",
-            urlsplit(settings.SITE_URL).hostname in {"localhost", "127.0.0.1", "::1"},
+            _host(settings.SITE_URL) in {"localhost", "127.0.0.1", "0.0.0.0", "::1"},  # noqa: S104  # not bound to
             "SITE_URL names this machine, so the links in mails would lead nowhere.",
             "Set it to the address that clients use, for example https://api.example.com.",
         ),
@@ -254,6 +254,15 @@ def _is_network(text: str) -> bool:
         return bool(ip_network(text))
     except ValueError:
         return False
+
+
+def _host(url: str) -> str:
+    """The host of an http or https address; empty where it is none."""
+    try:
+        parts = urlsplit(url)
+        return (parts.scheme in {"http", "https"} and parts.hostname) or ""
+    except ValueError:
+        return ""
 
 
 def _paddle_base_url() -> list[str]:

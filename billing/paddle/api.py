@@ -22,8 +22,12 @@ from paddle_billing.Resources.Transactions.Operations import CreateTransaction
 from paddle_billing.Resources.Transactions.Operations.Create import TransactionCreateItem
 from requests import RequestException
 
+from billing.paddle import facts
+
 TIMEOUT = 8.0  # seconds; a buyer waits for some of these calls
 CUSTOMER_ID = re.compile(r"ctm_[a-z0-9]{10,40}")
+# Said of the key, not of what was asked for with it.
+KEY_REFUSALS = {"authentication_missing", "authentication_malformed", "invalid_token", "forbidden"}
 
 Result = TypeVar("Result")
 
@@ -39,6 +43,11 @@ class PaddleRefused(Exception):
         self.code = code
         self.detail = detail
         super().__init__(f"{code}: {detail}"[:300])
+
+    @property
+    def concerns_key(self) -> bool:
+        """Whether it is the key that Paddle does not take, or does not allow this."""
+        return self.code in KEY_REFUSALS
 
 
 def is_configured() -> bool:
@@ -98,9 +107,14 @@ def price(paddle_id: str) -> dict[str, Any]:
 
 
 def subscriptions(since: datetime | None = None) -> Iterator[dict[str, Any]]:
-    """All subscriptions, newest first; only those changed since then, where a moment is given."""
+    """All subscriptions, newest first; only those changed since then, where a moment is given.
+
+    Paddle filters and orders by no time of change, and an old subscription may have changed last: so all are read. One
+    that does not say when it changed is never left out.
+    """
     for one in _pages("/subscriptions", {"per_page": "100", "order_by": "id[DESC]"}):
-        if since is None or str(one.get("updated_at", "")) >= since.strftime("%Y-%m-%dT%H:%M:%S"):
+        changed_at = facts.moment(one, "updated_at")
+        if since is None or changed_at is None or changed_at >= since:
             yield one
 
 
@@ -115,23 +129,29 @@ def cancel_at_period_end(paddle_id: str) -> dict[str, Any]:
     return _mapping(_ask(lambda client: client.post_raw(f"/subscriptions/{paddle_id}/cancel", when).json()["data"]))
 
 
-def _get(url: str, client: Client) -> dict[str, Any]:
-    return _mapping(client.get_raw(url).json())
-
-
 def _one(path: str) -> dict[str, Any]:
     return _mapping(_ask(lambda client: client.get_raw(path).json()["data"]))
 
 
 def _pages(path: str, parameters: dict[str, str]) -> Iterator[dict[str, Any]]:
-    page = _ask(lambda client: client.get_raw(path, parameters).json())
+    rows, following = _ask(partial(_page, path, parameters))
+    seen = {path}
     while True:
-        yield from page["data"]
-        pagination = page.get("meta", {}).get("pagination") or {}
-        following = pagination.get("next")
-        if not pagination.get("has_more") or not following:
+        yield from rows
+        if not following:
             return
-        page = _ask(partial(_get, following))
+        if following in seen:
+            raise PaddleUnavailable("pages that have no end")
+        seen.add(following)
+        rows, following = _ask(partial(_page, following, None))
+
+
+def _page(url: str, parameters: dict[str, str] | None, client: Client) -> tuple[list[dict[str, Any]], str]:
+    """The rows of a page, and where the next one is; empty after the last."""
+    page = client.get_raw(url, parameters).json()
+    pagination = page.get("meta", {}).get("pagination") or {}
+    following = pagination.get("next") if pagination.get("has_more") else None
+    return [_mapping(row) for row in page["data"]], following or ""
 
 
 def _ask(call: Callable[[Client], Result]) -> Result:

@@ -126,7 +126,7 @@ def _read(body: str) -> dict[str, Any]:
 
 def _subscription(event: Event, subject: str) -> list[str]:
     customer = _customer_of(event)
-    subscription = _row(Subscription, subject)
+    subscription = _row(Subscription, subject, lock=True)
     _write(subscription, facts.subscription_facts(stored_about(subject)), customer=customer)
     return [*_oddities(event, subscription), *sales.follow_subscription(subscription, event.type)]
 
@@ -143,14 +143,14 @@ def _transaction(event: Event, subject: str) -> list[str]:
     customer = _customer_of(event)
     subscription_id = facts.text(event.data, "subscription_id")
     subscription = _row(Subscription, subscription_id) if subscription_id else None
-    payment = _row(Payment, subject)
+    payment = _row(Payment, subject, lock=True)
     _write(payment, facts.payment_facts(stored_about(subject)), customer=customer, subscription=subscription)
     return _follow_all([payment.subscription], event)
 
 
 def _adjustment(event: Event, subject: str) -> list[str]:
     customer = _customer_of(event)
-    adjustment = _row(Adjustment, subject)
+    adjustment = _row(Adjustment, subject, lock=True)
     payment_id, subscription_id = (facts.text(event.data, name) for name in ("transaction_id", "subscription_id"))
     payment = _row(Payment, payment_id) if payment_id else None
     if payment is not None:

@@ -109,6 +109,8 @@ def test_pending_migrations_are_named(production, template):
         ({"PADDLE_CLOCK_TOLERANCE_SECONDS": "0"}, "remind.E014"),
         ({"PADDLE_GRACE_DAYS": "-1"}, "remind.E015"),
         ({"SITE_URL": "api.remind.dev"}, "remind.E016"),
+        ({"SITE_URL": "https://"}, "remind.E016"),
+        ({"SITE_URL": "http://[::1"}, "remind.E016"),
         ({"PADDLE_BASE_URL": "ftp://x"}, "remind.E016"),
         ({"TEST_MODE": "0"}, "remind.E017"),
     ],
