@@ -4,6 +4,7 @@ The SDK's entities are left aside where facts are read: they stop at fields they
 plain data anyway (`billing.paddle.facts`).
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -28,6 +29,9 @@ TIMEOUT = 8.0  # seconds; a buyer waits for some of these calls
 CUSTOMER_ID = re.compile(r"ctm_[a-z0-9]{10,40}")
 # Said of the key, not of what was asked for with it.
 KEY_REFUSALS = {"authentication_missing", "authentication_malformed", "invalid_token", "forbidden"}
+
+# It logs whole answers, which hold customers' addresses and a destination's secret; what fails is logged by callers.
+Client.null_logger().setLevel(logging.CRITICAL + 1)
 
 Result = TypeVar("Result")
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from billing import housekeeping, mails, quota
+from billing import housekeeping, mails, outbox, quota
 from billing.models import Mail
 from licenses import lifecycle
 from licenses.models import AuditEvent, Ending, License, LicenseToken, Plan
@@ -106,6 +106,14 @@ def test_a_try_that_was_cut_off_leaves_no_second_token(license, mailbox, monkeyp
     first.refresh_from_db()
     assert first.revoked_at is not None
     assert license.tokens.filter(revoked_at=None, is_unsent=False).count() == 1
+    assert len(mailbox.mails) == 1
+
+
+def test_two_that_saw_the_same_mail_send_it_once(license, mailbox):
+    mails.queue_token(license)
+    one, other = Mail.objects.get(), Mail.objects.get()
+    assert outbox.attempt(one, mails.send)
+    assert not outbox.attempt(other, mails.send)
     assert len(mailbox.mails) == 1
 
 

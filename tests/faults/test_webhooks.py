@@ -49,6 +49,22 @@ def test_thirty_lives_interleaved_by_sixteen_senders(serve):
     assert service.database.value("SELECT count(*) FROM licenses_license") == 30
 
 
+def test_two_purchases_of_one_customer_at_once_are_one_license(serve):
+    service = serve()
+    firsts = [new_life() for _ in range(25)]
+    seconds = [Life(PRICES["team"], began=one.began, customer=one.customer_id, email=one.email) for one in firsts]
+    with ThreadPoolExecutor(16) as senders:
+        list(senders.map(lambda life: send(service, life.customer()), firsts))
+        pairs = [life.created() for pair in zip(firsts, seconds, strict=True) for life in pair]
+        answers = list(senders.map(lambda event: send(service, event), pairs))
+    assert Counter(answer.status_code for answer in answers) == {200: 50}
+    wait_until(lambda: _all_processed(service), what="every event to be processed")
+    assert service.database.value("SELECT count(*) FROM licenses_license") == 25
+    assert service.database.value("SELECT count(DISTINCT license_id) FROM billing_subscription") == 25
+    assert service.database.value("SELECT count(*) FROM billing_mail WHERE kind = 'token'") == 25
+    assert service.database.value("SELECT count(*) FROM billing_errand WHERE kind = 'cancel_subscription'") == 25
+
+
 def _all_processed(service):
     service.database.sql("UPDATE billing_webhookevent SET due_at = now() WHERE state = 'waiting'")
     waiting = service.database.value("SELECT count(*) FROM billing_webhookevent WHERE state <> 'done'")

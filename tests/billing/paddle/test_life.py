@@ -107,6 +107,12 @@ def test_a_late_payment_brings_it_back(start, deliver):
     assert status(life) == ("active", "not_renewed", "pro")
 
 
+def test_a_late_payment_counts_for_the_period_when_it_is_canceled_later(start, deliver):
+    life = start(40)
+    deliver(*failed_renewal(life), life.updated("active", at=life.at(days=31)), life.canceled(at=life.at(days=32)))
+    assert license_of(life).paid_until == life.at(days=60)
+
+
 def test_a_failed_upgrade_in_the_middle_of_a_paid_period_leaves_that_period(start, deliver):
     life = start(10)
     deliver(life.became("past_due", at=life.at(days=2)))
