@@ -305,7 +305,9 @@ def test_an_upgrade_by_a_second_subscription(start, deliver, prices, paddle, mai
     assert (lower.scheduled_action, lower.superseded_by.paddle_id) == ("cancel", better.subscription_id)
     assert len(mailbox.to(life.email, "one")) == 1
     assert License.objects.count() == 1
-    deliver(better.updated(), life.updated(at=life.at(days=1)))
+    # The customer takes the cancellation back: that is theirs to decide.
+    deliver(better.updated(), life.updated(at=NOW + timedelta(minutes=1)), better.updated())
+    assert Subscription.objects.get(pk=lower.pk).scheduled_action == ""
     housekeeping.run()
     assert len(paddle.asked("POST", "/subscriptions")) == 1
     assert len(mailbox.to(life.email, "one")) == 1
