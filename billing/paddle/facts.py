@@ -26,6 +26,7 @@ PROGRESS = [
 ]
 MOST_MONEY = 10**15
 MOST_ITEMS = 100
+LAST_YEAR = 9000  # what is later leaves no room for a grace
 
 Facts = dict[str, Any]
 _PAID_STATUSES = {"trialing", "active"}
@@ -207,7 +208,8 @@ def moment(data: dict[str, Any], name: str) -> datetime | None:
     """An RFC 3339 moment, aware; None where there is none."""
     try:
         value = datetime.fromisoformat(data[name])
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+        aware = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+        return aware if aware.year < LAST_YEAR else None
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 

@@ -36,7 +36,7 @@ def differences(since: datetime | None = None) -> Iterator[Difference]:
     for state in api.subscriptions(since):
         subscription_id = facts.text(state, "id")
         ours = facts.subscription_facts(events.stored_about(subscription_id))
-        theirs = facts.subscription_facts([*events.stored_about(subscription_id), *_as_event(state)])
+        theirs = facts.subscription_facts([*events.stored_about(subscription_id), *as_events(state)])
         fields = {
             name: (ours.get(name), value)
             for name, value in theirs.items()
@@ -63,7 +63,8 @@ def finish() -> None:
     errands.run_due()
 
 
-def _as_event(state: dict[str, Any]) -> list[facts.Event]:
+def as_events(state: dict[str, Any]) -> list[facts.Event]:
+    """What Paddle says of a subscription now, as the event that it would be; none where it can't be put in order."""
     event = facts.event_of(json.dumps(events.envelope(events.API_STATE, state)))
     return [event] if event else []
 

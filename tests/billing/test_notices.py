@@ -78,7 +78,7 @@ def test_no_quota_at_all_is_not_told(license, mailbox):
 
 
 def test_an_expiry_by_staff_is_told_a_week_before(license, mailbox):
-    lifecycle.extend(license, NOW + timedelta(days=7, minutes=5), **STAFF)
+    lifecycle.extend(license, NOW + timedelta(days=7, hours=2), **STAFF)
     housekeeping.run()
     assert kinds(license) == []
     end = NOW + timedelta(days=6)

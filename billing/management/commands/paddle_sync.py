@@ -1,6 +1,5 @@
 """`manage.py paddle_sync`: ask Paddle for its subscriptions, show what we missed, and, with --apply, put it right."""
 
-import json
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -69,8 +68,7 @@ def _until_now(license: License | None) -> str:
 def _until_then(difference: sync.Difference, row: Subscription | None) -> str:
     """What the subscription as Paddle has it entitles to; nothing is written for it."""
     kept = events.stored_about(difference.subscription_id)
-    asked = facts.event_of(json.dumps(events.envelope(events.API_STATE, difference.state)))
-    subscription = Subscription(**facts.subscription_facts([*kept, *([asked] if asked else [])]))
+    subscription = Subscription(**facts.subscription_facts([*kept, *sync.as_events(difference.state)]))
     payments = list(row.payments.prefetch_related("adjustments")) if row else []
     grace = timedelta(days=settings.PADDLE_GRACE_DAYS)
     right = entitlement(subscription, sales.plan_of(subscription), payments, grace)

@@ -306,7 +306,7 @@ def test_an_upgrade_by_a_second_subscription(start, deliver, prices, paddle, mai
     assert len(mailbox.to(life.email, "one")) == 1
     assert License.objects.count() == 1
     # The customer takes the cancellation back: that is theirs to decide.
-    deliver(better.updated(), life.updated(at=NOW + timedelta(minutes=1)), better.updated())
+    deliver(better.updated(), life.updated(at=datetime.now(UTC) + timedelta(minutes=1)), better.updated())
     assert Subscription.objects.get(pk=lower.pk).scheduled_action == ""
     housekeeping.run()
     assert len(paddle.asked("POST", "/subscriptions")) == 1
@@ -448,3 +448,11 @@ def test_a_status_from_the_future_gives_no_license(deliver, prices):
     deliver(life.customer(), life.created(status="frozen"), life.completed())
     assert not License.objects.exists()
     assert "frozen" in WebhookEvent.objects.get(state="flagged").note
+
+
+def test_a_period_without_end_is_no_crash(deliver, prices):
+    life = Life(prices["pro"])
+    life.period = (life.began, datetime(9999, 12, 31, tzinfo=UTC))
+    deliver(life.customer(), life.created())
+    assert WebhookEvent.objects.filter(state="done").count() == 2
+    assert status(life)[0] == "active"

@@ -211,7 +211,21 @@ def test_a_type_from_the_future_is_kept_for_a_person(event_type, deliver, life):
 
 
 @pytest.mark.parametrize(
-    "junk", [None, 5, "x" * 100_000, [], {}, [[]], "\0", "\ud800", -1, 1e400, "0001-01-01T00:00:00+23:59"]
+    "junk",
+    [
+        None,
+        5,
+        "x" * 100_000,
+        [],
+        {},
+        [[]],
+        "\0",
+        "\ud800",
+        -1,
+        1e400,
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59Z",
+    ],
 )
 @pytest.mark.parametrize(
     "kind", ["subscription.updated", "customer.updated", "transaction.completed", "adjustment.updated"]
