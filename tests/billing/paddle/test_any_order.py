@@ -5,6 +5,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection, transaction
 
 from billing import housekeeping
 from billing.models import Mail, WebhookEvent
@@ -44,22 +45,32 @@ def test_what_the_six_events_come_to(expected):
     assert expected["token_mails"] == 1
 
 
+def permutations(step):
+    """Every so-maniest order of six, each in a world of its own."""
+    # One long transaction, whose growth the planner's statistics do not see: left to itself it may take to scanning.
+    connection.cursor().execute("SET LOCAL enable_seqscan = off")
+    for order in itertools.islice(itertools.permutations(range(6)), 0, None, step):
+        world = transaction.savepoint()
+        yield order
+        transaction.savepoint_rollback(world)
+
+
 def test_every_permutation(prices, deliver, expected):
-    for order in itertools.permutations(range(6)):
+    for order in permutations(1):
         life, events = six_events(prices)
         deliver(*[events[index] for index in order])
         assert outcome(life) == expected, order
-    assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"done"}
+        assert set(WebhookEvent.objects.values_list("state", flat=True)) == {"done"}
 
 
 def test_every_event_five_times(prices, deliver, expected):
     mix = random.Random(1)
-    for order in itertools.islice(itertools.permutations(range(6)), 0, None, 7):
+    for order in permutations(7):
         life, events = six_events(prices)
         deliveries = [events[index] for index in order] + mix.sample(events * 4, 24)
         deliver(*deliveries)
         assert outcome(life) == expected, order
-    assert WebhookEvent.objects.count() == 6 * (1 + 103)
+        assert WebhookEvent.objects.count() == 12
 
 
 def test_the_token_leaves_once_however_events_arrive(prices, deliver, mailbox):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,9 @@ def test_no_license_acts_against_the_facts(deliver, history, data):
 @given(history=histories, data=st.data())
 def test_the_order_of_arrival_makes_no_difference(deliver, history, data):
     ends = []
+    connection.cursor().execute(
+        "ANALYZE billing_webhookevent, billing_subscription, billing_customer, licenses_license"
+    )
     for _ in range(2):
         life = Life("pri_pro_month")
         life.transaction_id = paddle_id("txn")
