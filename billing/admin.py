@@ -1,23 +1,34 @@
 """The ledger, what was sold and what waits to be done, in the console. What must not change is read-only to all."""
 
 import json
-from datetime import date, timedelta
 from typing import Any, ClassVar
 
-from django import forms
-from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils import timezone
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Count, QuerySet, Sum
+from django.http import HttpRequest, StreamingHttpResponse
+from django.urls import path
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import (
+    ChoicesDropdownFilter,
+    DropdownFilter,
+    RelatedDropdownFilter,
+)
 
-from billing import mails, outbox, quota, sales
+from billing import figures, sales
+from billing.export import as_csv
 from billing.models import (
     Adjustment,
     BonusGrant,
     Customer,
+    DailyRefusals,
     DailySpend,
+    DailyUsage,
     Errand,
     IdempotencyKey,
     Mail,
@@ -26,94 +37,154 @@ from billing.models import (
     OperatorNotice,
     Payment,
     PlanPrice,
-    State,
     Subscription,
     UsageRecord,
     WebhookEvent,
 )
-from billing.models.outbox import ToDo
-from billing.months import month_of
-from licenses.admin import KeptAdmin, LicenseAdmin, ReadOnlyAdmin, ReasonForm, staff
-from licenses.models import License
+from licenses.admin import Days, KeptAdmin, LicenseAdmin, OfLicense, ReadOnlyAdmin
+from licenses.errors import Invalid
 
 
 @admin.register(ModelPrice)
-class ModelPriceAdmin(admin.ModelAdmin):
+class ModelPriceAdmin(KeptAdmin):
     """A new price is a new row; the old ones stay, since entries were charged by them."""
 
+    hint = (
+        "A new price holds from its moment on. It never changes an entry that is settled: each keeps the price by which "
+        "it was charged. The list is the history."
+    )
     list_display = [
         "model", "valid_from", "provider_input", "provider_cached_input", "provider_output",
         "charged_input", "charged_output",
     ]  # fmt: skip
-    list_filter = ["model"]
+    list_filter = [("valid_from", Days)]
+    search_fields = ["model"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+
+class ModelFilter(DropdownFilter):
+    """By model; those that have a price, since to look through the ledger for names would take long."""
+
+    title, parameter_name = "model", "model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        models = ModelPrice.objects.order_by("model").values_list("model", flat=True).distinct()
+        return [(model, model) for model in models]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(model=self.value()) if self.value() else queryset
+
+
+class LedgerPaginator(Paginator):
+    """Counts and sums up the filtered entries in one go."""
+
+    @cached_property
+    def totals(self) -> dict[str, Any]:
+        return self.object_list.order_by().aggregate(  # type: ignore[union-attr,no-any-return]
+            entries=Count("id"),
+            charged_cents=Sum("charge_cents", default=0),
+            provider_cost_usd=Sum("provider_cost_usd", default=0),
+            input_tokens=Sum("input_tokens", default=0),
+            output_tokens=Sum("output_tokens", default=0),
+        )
+
+    @cached_property
+    def count(self) -> int:  # type: ignore[override]
+        entries: int = self.totals["entries"]
+        return entries
 
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
+    list_before_template = "console/ledger_totals.html"
     list_display = [
         "id", "created_at", "license", "plan", "state", "outcome", "model", "input_tokens", "output_tokens",
         "charge_cents", "provider_cost_usd", "request_id",
     ]  # fmt: skip
-    list_filter = ["state", "outcome", "plan", "model", "usage_missing"]
+    list_filter = [
+        OfLicense,
+        ("plan", RelatedDropdownFilter),
+        ModelFilter,
+        ("outcome", ChoicesDropdownFilter),
+        ("state", ChoicesDropdownFilter),
+        ("created_at", Days),
+    ]
     list_select_related = ["license", "plan"]
-    search_fields = ["=id", "=license__id", "license__email", "=request_id"]
-    date_hierarchy = "created_at"
-    show_full_result_count = False
+    paginator = LedgerPaginator
+    search_fields = ["=request_id"]
+    search_help_text = "A request id, whole. By license: the filter."
+
+    EXPORTED = (
+        ("entry", lambda entry: entry.pk),
+        ("created_at", lambda entry: entry.created_at.isoformat()),
+        ("closed_at", lambda entry: entry.closed_at and entry.closed_at.isoformat()),
+        ("license", lambda entry: entry.license_id),
+        ("email", lambda entry: entry.license.email),
+        ("plan", lambda entry: entry.plan.slug),
+        ("state", lambda entry: entry.state),
+        ("outcome", lambda entry: entry.outcome),
+        ("model", lambda entry: entry.model),
+        ("input_tokens", lambda entry: entry.input_tokens),
+        ("cached_tokens", lambda entry: entry.cached_tokens),
+        ("output_tokens", lambda entry: entry.output_tokens),
+        ("charge_cents", lambda entry: entry.charge_cents),
+        ("units", lambda entry: entry.units),
+        ("corrects", lambda entry: entry.corrects_id),
+        ("provider_cost_usd", lambda entry: f"{entry.provider_cost_usd:f}"),
+        ("request_id", lambda entry: entry.request_id),
+    )
+
+    def get_urls(self) -> list[Any]:
+        export = path("export/", self.admin_site.admin_view(self.export), name="billing_usagerecord_export")
+        return [export, *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> StreamingHttpResponse:
+        """What the list shows with these filters, all of it, as CSV."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except IncorrectLookupParameters:
+            raise Invalid("These filters can't be read. Please choose them anew in the list.") from None
+        return as_csv(rows, self.EXPORTED, "ledger.csv")
 
 
 @admin.register(MonthlyUsage)
 class MonthlyUsageAdmin(ReadOnlyAdmin):
     list_display = ["month", "license", "used", "bonus_units", "charged_cents"]
-    list_filter = ["month"]
+    list_filter = [OfLicense, ("month", Days)]
     list_select_related = ["license"]
-    search_fields = ["=license__id", "license__email"]
-
-
-class BonusGrantForm(forms.ModelForm):
-    class Meta:
-        model = BonusGrant
-        fields = ["license", "month", "units", "reason"]
-
-    def clean_month(self) -> date:
-        """Any day of the month will do; a month that is over helps nobody."""
-        month: date = self.cleaned_data["month"].replace(day=1)
-        this = month_of(timezone.now())
-        if not this <= month <= this + timedelta(days=366):
-            raise forms.ValidationError("Choose a day of this month, or of one within a year.")
-        return month
 
 
 @admin.register(BonusGrant)
-class BonusGrantAdmin(admin.ModelAdmin):
-    """Granted by adding one; never taken back."""
+class BonusGrantAdmin(ReadOnlyAdmin):
+    """Granted on a license's page; never taken back."""
 
-    form = BonusGrantForm
-    fields = ["license", "month", "units", "reason"]
-    autocomplete_fields = ["license"]
     list_display = ["at", "license", "month", "units", "by", "reason"]
+    list_filter = [OfLicense, ("month", Days)]
     list_select_related = ["license"]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+@admin.register(DailyUsage)
+class DailyUsageAdmin(ReadOnlyAdmin):
+    list_display = ["day", "plan", "answered", "degraded", "charged_cents", "provider_cost_usd", "is_final", "as_of"]
+    list_filter = [("plan", RelatedDropdownFilter), ("day", Days)]
+    list_select_related = ["plan"]
 
-    def save_model(self, request: HttpRequest, obj: BonusGrant, form: Any, change: bool) -> None:
-        grant = quota.grant_bonus(obj.license, obj.units, month=obj.month, by=staff(request), reason=obj.reason)
-        obj.pk = grant.pk
+
+@admin.register(DailyRefusals)
+class DailyRefusalsAdmin(ReadOnlyAdmin):
+    list_display = ["day", "code", "license_number", "count"]
+    list_filter = [("day", Days)]
+    search_fields = ["=license_number", "=code"]
+    search_help_text = "A license's number, or a code."
 
 
 @admin.register(DailySpend)
 class DailySpendAdmin(ReadOnlyAdmin):
     list_display = ["day", "slot", "cost_usd"]
-    date_hierarchy = "day"
 
 
 @admin.register(IdempotencyKey)
@@ -136,7 +207,11 @@ class PlanPriceAdmin(KeptAdmin):
     """What a price buys is said once; later it can only be taken off, or offered again."""
 
     list_display = ["plan", "interval", "price_id", "is_offered"]
-    list_filter = ["plan", "interval", "is_offered"]
+    list_filter = [("plan", RelatedDropdownFilter)]
+    hint = (
+        "Which plan a price at Paddle buys. What it costs is set at Paddle; a price that is taken off goes on for those who "
+        "pay it. Nothing that is settled changes."
+    )
     list_select_related = ["plan"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: PlanPrice | None = None) -> list[str]:
@@ -156,7 +231,7 @@ class CustomerAdmin(ReadOnlyAdmin):
     search_fields = ["email", "=paddle_id"]
 
 
-class PaymentInline(admin.TabularInline):
+class PaymentInline(TabularInline):
     model = Payment
     fields: ClassVar[Any] = ["paddle_id", "status", "amount", "currency", "period_ends_at", "completed_at"]
     readonly_fields: ClassVar[Any] = fields
@@ -175,12 +250,12 @@ class SubscriptionAdmin(ReadOnlyAdmin):
         "paddle_id", "customer", "license", "status", "plan", "entitled_until", "scheduled_action", "scheduled_at",
         "superseded_by",
     ]  # fmt: skip
-    list_filter = ["status", "plan", "scheduled_action"]
+    list_filter = [OfLicense, ("status", ChoicesDropdownFilter), ("plan", RelatedDropdownFilter)]
     list_select_related = ["customer", "license", "plan", "superseded_by"]
     search_fields = ["=paddle_id", "customer__email", "=license__id"]
 
 
-class AdjustmentInline(admin.TabularInline):
+class AdjustmentInline(TabularInline):
     model = Adjustment
     fields: ClassVar[Any] = ["paddle_id", "action", "status", "amount", "currency", "approved_at"]
     readonly_fields: ClassVar[Any] = fields
@@ -195,54 +270,32 @@ class AdjustmentInline(admin.TabularInline):
 class PaymentAdmin(ReadOnlyAdmin):
     inlines = [AdjustmentInline]
     list_display = ["paddle_id", "customer", "subscription", "status", "amount", "currency", "completed_at"]
-    list_filter = ["status", "currency"]
+    list_filter = [("completed_at", Days)]
     list_select_related = ["customer", "subscription"]
     search_fields = ["=paddle_id", "customer__email", "=subscription__paddle_id"]
-    date_hierarchy = "completed_at"
 
 
 @admin.register(Adjustment)
 class AdjustmentAdmin(ReadOnlyAdmin):
     list_display = ["paddle_id", "payment", "action", "status", "amount", "currency", "approved_at"]
-    list_filter = ["action", "status"]
+    list_filter = [("approved_at", Days)]
     list_select_related = ["payment"]
     search_fields = ["=paddle_id", "=payment__paddle_id"]
 
 
 class ToDoAdmin(ReadOnlyAdmin):
-    """For rows of the outbox: read-only, but for having them done again or closing them."""
+    """For rows of the outbox: nobody edits them; the site's actions have them done again, or close them."""
 
-    list_filter = ["state"]
-
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
-
-    @admin.action(description="Try again", permissions=["operate"])
-    def try_again(self, request: HttpRequest, chosen: QuerySet[Any]) -> None:
-        for row in chosen:
-            outbox.try_again(row)
-        self.message_user(request, f"{len(chosen)} will be tried again within a minute.")
-
-    @admin.action(description="A person has seen to it", permissions=["operate"])
-    def seen_to(self, request: HttpRequest, chosen: QuerySet[ToDo]) -> None:
-        flagged = chosen.filter(state=State.FLAGGED)
-        count = flagged.count()
-        for row in flagged:
-            row.state, row.note = State.DONE, f"{row.note} Seen to by {staff(request)}."
-            row.save(update_fields=["state", "note"])
-        self.message_user(request, f"{count} of {len(chosen)} were waiting for a person and are closed now.")
+    list_filter: ClassVar[Any] = [("state", ChoicesDropdownFilter), ("created_at", Days)]
 
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ToDoAdmin):
-    actions = ["try_again", "seen_to"]
     list_display = ["event_type", "state", "note", "occurred_at", "subject", "event_id", "tries"]
-    list_filter = ["state", "event_type"]
     search_fields = ["=event_id", "=subject"]
     fields = [
         "event_id", "event_type", "subject", "occurred_at", "created_at", "state", "tries", "due_at", "note", "payload",
     ]  # fmt: skip
-    show_full_result_count = False
 
     @admin.display(description="payload")
     def payload(self, event: WebhookEvent) -> SafeString:
@@ -258,46 +311,31 @@ def _indented(body: str) -> str:
 
 @admin.register(Mail)
 class MailAdmin(ToDoAdmin):
-    action_form = ReasonForm
-    actions = ["send_again", "cancel", "seen_to"]
     list_display = ["kind", "state", "license", "to", "note", "created_at", "tries", "due_at", "done_at"]
-    list_filter = ["state", "kind"]
+    list_filter = [OfLicense, ("kind", ChoicesDropdownFilter), *ToDoAdmin.list_filter]
     list_select_related = ["license"]
-    search_fields = ["=license__id", "license__email", "to"]
-
-    @admin.action(description="Send again (a token mail brings a new token)", permissions=["operate"])
-    def send_again(self, request: HttpRequest, chosen: QuerySet[Mail]) -> None:
-        for mail in chosen.select_related("license__plan"):
-            if mail.kind == Mail.Kind.TOKEN and mail.license:
-                mails.resend_token(mail.license, by=staff(request), reason=request.POST.get("reason", ""))
-            else:
-                outbox.try_again(mail)
-        self.message_user(request, f"{len(chosen)} will be sent within a minute.")
-
-    @admin.action(description="Cancel, if it has not left", permissions=["operate"])
-    def cancel(self, request: HttpRequest, chosen: QuerySet[Mail]) -> None:
-        canceled = sum(mails.cancel(mail, note=f"Canceled by {staff(request)}.") for mail in chosen)
-        self.message_user(request, f"{canceled} of {len(chosen)} were canceled; the others had left or ended before.")
+    search_fields = ["license__email", "to"]
 
 
 @admin.register(Errand)
 class ErrandAdmin(ToDoAdmin):
-    actions = ["try_again", "seen_to"]
     list_display = ["kind", "state", "subject", "note", "created_at", "tries", "due_at", "done_at"]
-    list_filter = ["state", "kind"]
+    list_filter = [("kind", ChoicesDropdownFilter), *ToDoAdmin.list_filter]
     search_fields = ["=subject"]
 
 
-@admin.action(description="Mail a new token to the owner", permissions=["change"])
-def mail_token(console: LicenseAdmin, request: HttpRequest, chosen: QuerySet[License]) -> None:
-    """An action on licenses that is billing's, since billing sends the mails."""
-    reason = request.POST.get("reason", "").strip()
-    if not reason:
-        console.message_user(request, "Give a reason beside the action; nothing was done.", messages.ERROR)
-        return
-    for license in chosen:
-        mails.resend_token(license, by=staff(request), reason=reason)
-    console.message_user(request, f"{len(chosen)} mails with a new token will leave within a minute.")
+class QuotaFilter(DropdownFilter):
+    """An addition to the list of licenses that is billing's, since billing counts."""
+
+    title, parameter_name = "this month's quota", "quota"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("80", "80% used, or more"), ("100", "used up")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in {"80", "100"}:
+            return queryset
+        return queryset.filter(pk__in=figures.near_quota(int(self.value() or 0)).values("pk"))
 
 
-LicenseAdmin.actions = [*LicenseAdmin.actions, mail_token]
+LicenseAdmin.list_filter = [*LicenseAdmin.list_filter, QuotaFilter]

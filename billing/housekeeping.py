@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from billing import budget, idempotency, mails, notices, quota, sales
+from billing import budget, idempotency, mails, notices, quota, rollups, sales
 from billing.paddle import errands, events
 
 Part = Callable[[], int]
@@ -23,6 +23,7 @@ LEFTOVERS: dict[str, Part] = {
     "keys_deleted": idempotency.delete_expired,
     "notices_queued": notices.queue_due,
     "notices_sent": budget.send_notices,
+    "days_summed_up": rollups.refresh,
 }
 
 logger = structlog.get_logger(__name__)

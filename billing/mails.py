@@ -19,7 +19,7 @@ from billing import links, outbox, quota
 from billing.models import Mail, State
 from licenses import lifecycle
 from licenses.decisions import REMEDIES, Decision, decide
-from licenses.models import Ending, License, LicenseToken, Plan
+from licenses.models import AuditEvent, Ending, License, LicenseToken, Plan
 
 Kind = Mail.Kind
 BY = "mail"
@@ -81,6 +81,7 @@ def resend_token(license: License, *, by: str, reason: str) -> None:
         state=State.CANCELED, note="sent anew", done_at=timezone.now()
     )
     queue_token(license)
+    lifecycle.record(AuditEvent.Action.MAIL_QUEUED, license=license, by=by, reason=reason, about="mail: a new token")
 
 
 def queue_plan_changed(license: License, before: Plan) -> None:

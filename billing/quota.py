@@ -26,7 +26,7 @@ from billing.models import MISFIRES, BonusGrant, ModelPrice, MonthlyUsage, Outco
 from billing.months import month_of, start_of_next
 from billing.usage import Usage
 from licenses import lifecycle
-from licenses.models import License, LicenseToken
+from licenses.models import AuditEvent, License, LicenseToken
 
 State = UsageRecord.State
 
@@ -177,8 +177,56 @@ def grant_bonus(license: License, units: int, *, month: date, by: str, reason: s
     grant = BonusGrant.objects.create(license=license, month=first, units=units, by=by, reason=reason)
     MonthlyUsage.objects.bulk_create([MonthlyUsage(license=license, month=first)], ignore_conflicts=True)
     MonthlyUsage.objects.filter(license=license, month=first).update(bonus_units=F("bonus_units") + units)
-    lifecycle.record_bonus(license, by=by, reason=reason, units=units, month=f"{first:%Y-%m}")
+    changes = {"bonus_units": [None, units], "month": [None, f"{first:%Y-%m}"]}
+    lifecycle.record(AuditEvent.Action.BONUS_GRANTED, license=license, by=by, reason=reason, changes=changes)
     return grant
+
+
+@transaction.atomic
+def correct(entry: UsageRecord, *, cents: int, gives_back_unit: bool, by: str, reason: str) -> UsageRecord:
+    """Take a charge back, wholly or in part, by a further ledger entry; once for each entry.
+
+    Args:
+        cents: US cents, from 0 to what was charged.
+        gives_back_unit: whether the unit goes back to the month's quota that it was taken from.
+
+    Raises:
+        lifecycle.NotPossible: the entry has nothing to take back, or was corrected before.
+    """
+    if entry.state != State.SETTLED or entry.corrects_id is not None:
+        raise lifecycle.NotPossible("Only a settled charge can be corrected.")
+    if not 0 <= cents <= entry.charge_cents or (cents == 0 and not gives_back_unit):
+        raise lifecycle.NotPossible(f"Of this charge, 1 to {entry.charge_cents} cents can be taken back.")
+    now = timezone.now()
+    correction = UsageRecord(
+        license_id=entry.license_id,
+        plan_id=entry.plan_id,
+        month=entry.month,
+        state=State.SETTLED,
+        outcome=Outcome.CORRECTED,
+        request_id=entry.request_id,
+        model=entry.model,
+        charge_cents=-cents,
+        units=-1 if gives_back_unit else 0,
+        corrects=entry,
+        created_at=now,
+        closed_at=now,
+    )
+    UsageRecord.objects.bulk_create([correction], ignore_conflicts=True)
+    kept = UsageRecord.objects.filter(corrects=entry).get()
+    if (kept.created_at, kept.charge_cents) != (now, -cents):
+        raise lifecycle.NotPossible("This charge was corrected before.")
+    counter = MonthlyUsage.objects.filter(license=entry.license_id, month=entry.month)
+    counter.update(used=F("used") + kept.units, charged_cents=F("charged_cents") - cents)
+    lifecycle.record(
+        AuditEvent.Action.CHARGE_CORRECTED,
+        license=entry.license,
+        by=by,
+        reason=reason,
+        about=f"ledger entry {entry.pk}",
+        changes={"charge_cents": [entry.charge_cents, entry.charge_cents - cents], "units": [1, 1 + kept.units]},
+    )
+    return kept
 
 
 def state_of(license: License, month: date | None = None) -> QuotaState:

@@ -11,9 +11,9 @@ from datetime import date
 from decimal import Decimal
 
 from django.db import connection, transaction
-from django.db.models import Count, Q, Sum
+from django.db.models import Q, Sum
 
-from billing import ledger_guard, prices
+from billing import ledger_guard, prices, rollups
 from billing.models import BonusGrant, DailySpend, IdempotencyKey, ModelPrice, MonthlyUsage, UsageRecord
 from billing.usage import Usage
 
@@ -41,6 +41,8 @@ def differences() -> Iterator[Difference]:
         yield from _entries_and_spend()
         yield from _keys()
         yield from _protection()
+        for text in rollups.differences():
+            yield Difference(None, text)
 
 
 @contextmanager
@@ -64,11 +66,11 @@ def _counters() -> Iterator[Difference]:
 
 def _counters_of(month: date) -> Iterator[Difference]:
     ledger = {
-        license_id: (used, charged or 0)
+        license_id: (used or 0, charged or 0)
         for license_id, used, charged in UsageRecord.objects.filter(month=month)
         .order_by()
         .values("license_id")
-        .annotate(used=Count("id", filter=~Q(state=State.RELEASED)), charged=Sum("charge_cents"))
+        .annotate(used=Sum("units", filter=~Q(state=State.RELEASED)), charged=Sum("charge_cents"))
         .values_list("license_id", "used", "charged")
     }
     granted = dict(
@@ -102,6 +104,9 @@ def _entries_and_spend() -> Iterator[Difference]:
 
 
 def _entry(entry: UsageRecord, price: ModelPrice | None) -> Iterator[Difference]:
+    if entry.corrects_id is not None:
+        yield from _correction(entry)
+        return
     cost, charge = _expected(entry, price)
     if entry.charge_cents != charge:
         yield Difference(
@@ -115,6 +120,14 @@ def _entry(entry: UsageRecord, price: ModelPrice | None) -> Iterator[Difference]
         yield Difference(entry.license_id, f"entry {entry.pk} is {entry.state} but closed at {entry.closed_at}")
     if entry.state == State.SETTLED and price is None:
         yield Difference(entry.license_id, f"entry {entry.pk} is settled without a price")
+
+
+def _correction(entry: UsageRecord) -> Iterator[Difference]:
+    corrected = entry.corrects
+    if corrected is None or corrected.state != State.SETTLED or -entry.charge_cents > corrected.charge_cents:
+        yield Difference(entry.license_id, f"entry {entry.pk} takes back more than entry {entry.corrects_id} charged")
+    elif (corrected.license_id, corrected.month) != (entry.license_id, entry.month):
+        yield Difference(entry.license_id, f"entry {entry.pk} corrects another license's or month's entry")
 
 
 def _expected(entry: UsageRecord, price: ModelPrice | None) -> tuple[Decimal, int]:

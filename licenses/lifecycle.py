@@ -90,15 +90,21 @@ def rotate(
     Raises:
         NotPossible: the token is no longer usable, so there is nothing to replace.
     """
-    old = LicenseToken.objects.select_for_update(of=("self",)).select_related("license__plan").get(pk=token.pk)
-    now = timezone.now()
-    if not old.is_usable(now):
-        raise NotPossible("This token is revoked or already replaced; issue a new one instead.")
-    old.expires_at = min(filter(None, [old.expires_at, now + grace]))
-    old.save(update_fields=["expires_at"])
+    old = _expire(token, grace)
     new, secret = _mint(old.license, old.label)
     _record(old.license, Action.TOKEN_ROTATED, by, reason, {"replaces": [old.prefix, new.prefix]}, token=new)
     return new, secret
+
+
+@transaction.atomic
+def phase_out(token: LicenseToken, *, by: str, reason: str = "", grace: timedelta = ROTATION_GRACE) -> None:
+    """Let a token go on for `grace` only: the half of a rotation whose new token comes by mail.
+
+    Raises:
+        NotPossible: the token is no longer usable, so there is nothing to replace.
+    """
+    old = _expire(token, grace)
+    _record(old.license, Action.TOKEN_ROTATED, by, reason, {"replaces": [old.prefix, "(by mail)"]}, token=old)
 
 
 @transaction.atomic
@@ -240,9 +246,39 @@ def change_limits(license: License, *, quota: int | None, rate: int | None, by: 
     _record(locked, Action.LIMITS_CHANGED, by, reason, changes)
 
 
-def record_bonus(license: License, *, by: str, reason: str, units: int, month: str) -> None:
-    """The audit line of bonus units granted by `billing.quota`; belongs inside its transaction."""
-    _record(license, Action.BONUS_GRANTED, by, reason, {"bonus_units": [None, units], "month": [None, month]})
+@transaction.atomic
+def change_notes(license: License, notes: str, *, sends_notices: bool, by: str, reason: str = "") -> None:
+    """Write what staff keep in mind about a license, and whether its owner gets notices."""
+    locked = _locked(license)
+    before = {"notes": locked.notes, "sends_notices": locked.sends_notices}
+    after = {"notes": notes, "sends_notices": sends_notices}
+    locked.notes, locked.sends_notices = notes, sends_notices
+    locked.save(update_fields=["notes", "sends_notices"])
+    changes = {name: [value, after[name]] for name, value in before.items() if value != after[name]}
+    _record(locked, Action.NOTES_CHANGED, by, reason, changes)
+
+
+def record(
+    action: AuditEvent.Action,
+    *,
+    license: License | None,
+    by: str,
+    reason: str,
+    about: str = "",
+    changes: dict[str, list[Any]] | None = None,
+) -> None:
+    """The audit line of something that is done elsewhere (bonus units, mails, events); inside its transaction."""
+    _record(license, action, by, reason, changes, about=about)
+
+
+def _expire(token: LicenseToken, grace: timedelta) -> LicenseToken:
+    old = LicenseToken.objects.select_for_update(of=("self",)).select_related("license__plan").get(pk=token.pk)
+    now = timezone.now()
+    if not old.is_usable(now):
+        raise NotPossible("This token is revoked or already replaced; issue a new one instead.")
+    old.expires_at = min(filter(None, [old.expires_at, now + grace]))
+    old.save(update_fields=["expires_at"])
+    return old
 
 
 def _mint(
@@ -266,15 +302,18 @@ def _locked(license: License) -> License:
 
 
 def _record(
-    license: License,
+    license: License | None,
     action: AuditEvent.Action,
     by: str,
     reason: str,
     changes: dict[str, list[Any]] | None = None,
     token: LicenseToken | None = None,
+    about: str = "",
 ) -> None:
     readable = {
         field: [value.isoformat() if isinstance(value, datetime) else value for value in values]
         for field, values in (changes or {}).items()
     }
-    AuditEvent.objects.create(license=license, token=token, by=by, action=action, reason=reason, changes=readable)
+    AuditEvent.objects.create(
+        license=license, token=token, by=by, action=action, reason=reason, changes=readable, about=about[:200]
+    )

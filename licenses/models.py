@@ -165,7 +165,7 @@ class LicenseToken(models.Model):
 
 
 class AuditEvent(models.Model):
-    """One thing that was done to a license: who, when, what and why. Never changed, never deleted."""
+    """One thing that was done: to which license, who, when, what and why. Never changed, never deleted."""
 
     class Action(models.TextChoices):
         ISSUED = "issued"
@@ -180,8 +180,19 @@ class AuditEvent(models.Model):
         BONUS_GRANTED = "bonus_granted", "bonus granted"
         EMAIL_CHANGED = "email_changed", "email changed"
         PAYMENTS_CHANGED = "payments_changed", "payments changed"
+        NOTES_CHANGED = "notes_changed", "notes changed"
+        CHARGE_CORRECTED = "charge_corrected", "charge corrected"
+        MAIL_QUEUED = "mail_queued", "mail sent anew"
+        MAIL_CANCELED = "mail_canceled", "mail canceled"
+        TRIED_AGAIN = "tried_again", "tried again"
+        SEEN_TO = "seen_to", "seen to by a person"
+        SECOND_FACTOR_RESET = "2fa_reset", "second factor taken away"
 
-    license = models.ForeignKey(License, on_delete=models.PROTECT, related_name="audit_events")
+    license = models.ForeignKey(
+        License, on_delete=models.PROTECT, related_name="audit_events", null=True, blank=True,
+        help_text="Empty where no license is concerned.",
+    )  # fmt: skip
+    about = models.CharField(max_length=200, blank=True, help_text="What it was done to, beside the license.")
     token = models.ForeignKey(LicenseToken, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
     by = models.CharField(max_length=150)

@@ -1,6 +1,6 @@
 """Start-up checks, each with an id and a hint: those of every start, and those of `check --deploy`.
 
-remind.E001 to E017   settings that can't work; no process starts with them
+remind.E001 to E018   settings that can't work; no process starts with them
 remind.E101 to E129   what production needs and lacks; reported by `check --deploy`
 """
 
@@ -133,6 +133,12 @@ def _impossible_settings() -> Iterator[CheckMessage]:
             "For example SITE_URL=https://api.example.com.",
         ),
         (
+            "E018",
+            settings.ADMIN_IDLE_MINUTES < 1,
+            "ADMIN_IDLE_MINUTES must be at least 1.",
+            "Unset it for an hour.",
+        ),
+        (
             "E017",
             bool(settings.PADDLE_WEBHOOK_SECRETS) and "TEST_MODE" in os.environ,
             "TEST_MODE is set in the environment: Paddle's SDK then takes signatures of any age.",
@@ -211,6 +217,12 @@ def _missing_settings() -> Iterator[CheckMessage]:
             "TEST_MODE" in os.environ,
             "TEST_MODE is set in the environment: Paddle's SDK then takes signatures of any age.",
             "Unset TEST_MODE.",
+        ),
+        (
+            "E119",
+            not settings.ADMIN_REQUIRE_2FA,
+            "ADMIN_REQUIRE_2FA is off: a stolen password opens the console.",
+            "Unset it, or set ADMIN_REQUIRE_2FA=on; a lost phone is 'Take away the second factor' on the user's page.",
         ),
         (
             "E118",

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.templatetags.static import static
+
 from remind_site.environment import BASE_DIR, env
 from remind_site.postgres import BoundedConnection
 
@@ -68,14 +70,20 @@ INSTALLED_APPS = [
     "suggestions",
     "billing",
     "licenses",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "unfold.contrib.filters",
+    "remind_site.console.apps.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "corsheaders",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "django_q",
     "rest_framework",
     "drf_spectacular",
@@ -94,6 +102,7 @@ MIDDLEWARE = [
     "remind_site.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -117,6 +126,36 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+
+# --- The console
+ADMIN_REQUIRE_2FA = env.bool("ADMIN_REQUIRE_2FA", bool(env.str("DATABASE_URL", "")))
+ADMIN_IDLE_MINUTES = env.int("ADMIN_IDLE_MINUTES", 60)
+SESSION_COOKIE_AGE = ADMIN_IDLE_MINUTES * 60  # counted anew with each page
+SESSION_SAVE_EVERY_REQUEST = True
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+OTP_TOTP_ISSUER = "Remind"
+LOGIN_URL, LOGIN_REDIRECT_URL = "admin:login", "admin:index"
+UNFOLD = {
+    "SITE_TITLE": "Remind",
+    "SITE_HEADER": "Remind",
+    "SITE_SYMBOL": "notifications_active",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("remind/favicon.svg")},
+    ],
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "6px",
+    "STYLES": [lambda request: static("remind/console.css")],
+    "SCRIPTS": [lambda request: static("remind/console.js")],
+    "SIDEBAR": {"navigation": "remind_site.console.navigation.sections"},
+    "COLORS": {
+        "primary": {
+            "50": "#eef6ff", "100": "#d9eaff", "200": "#bcdbff", "300": "#8ec4ff", "400": "#58a2fc", "500": "#2f7df0",
+            "600": "#1a61d6", "700": "#164db0", "800": "#174291", "900": "#183b76", "950": "#132549",
+        }
+    },
+}  # fmt: skip
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from where they are installed: nothing to collect

@@ -6,7 +6,6 @@ from django.urls import path, re_path
 from billing import checkout
 from billing.paddle.webhook import PaddleWebhookView
 from billing.views import UsageStatsView
-from remind_site import console
 from remind_site.documentation import DocsView, SchemaView
 from remind_site.health import HealthView, ReadyView
 from suggestions.views import SuggestReminderView
@@ -30,7 +29,6 @@ urlpatterns = [
     re_path(r"^health/ready/?$", ReadyView.as_view(), name="ready"),
     re_path(r"^api/v1/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/v1/docs/?$", DocsView.as_view(), name="docs"),
-    path("admin/login/", console.login),
     path("admin/", admin.site.urls),
 ]
 

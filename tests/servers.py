@@ -57,6 +57,7 @@ def _prepare_environment() -> None:
             del os.environ[name]
     os.environ.setdefault("SECRET_KEY", "for-tests-only-" + "x" * 50)
     os.environ["AI_PROVIDER"] = "local"
+    os.environ["ADMIN_REQUIRE_2FA"] = "false"  # those tests that are about it set it
     os.environ["RATE_LIMIT_REQUESTS"] = "100000"  # those tests that are about it set it
     if "DATABASE_URL" not in os.environ:
         os.environ["DATABASE_URL"] = start_postgres(FAST).get_uri("postgres")

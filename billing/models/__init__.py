@@ -12,6 +12,7 @@ from billing.models.ledger import (
     UsageRecord,
 )
 from billing.models.outbox import Errand, Mail, State, WebhookEvent
+from billing.models.rollups import DailyRefusals, DailyUsage
 from billing.models.sales import Adjustment, Customer, FreeClaim, Payment, PlanPrice, Subscription
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "Adjustment",
     "BonusGrant",
     "Customer",
+    "DailyRefusals",
     "DailySpend",
+    "DailyUsage",
     "Errand",
     "FreeClaim",
     "IdempotencyKey",

@@ -55,6 +55,7 @@ class Outcome(models.TextChoices):
     ANSWER_INVALID = "answer_invalid", "the model's answer was no suggestion"
     PROVIDER_REFUSED = "provider_refused", "provider refused the text"
     BREAKER_OPEN = "breaker_open", "provider resting after failures"
+    CORRECTED = "corrected", "a charge taken back by staff"
     BUDGET_SPENT = "budget_spent", "the day's budget was spent"
     MISFIRES_SPENT = "misfires_spent", "too many unusable answers today"
     PRICE_MISSING = "price_missing", "no price for the model"
@@ -68,7 +69,8 @@ MISFIRES = frozenset({Outcome.ANSWER_INVALID, Outcome.PROVIDER_REFUSED})
 class UsageRecord(models.Model):
     """A ledger entry: one unit of quota reserved, and what became of it.
 
-    Reserved becomes settled (charged, final) or released (free; keeps what the provider cost us).
+    Reserved becomes settled (charged, final) or released (free; keeps what the provider cost us). Since a settled
+    entry never changes, a wrong one is corrected by a further one, with a negative charge, that names it.
     """
 
     class State(models.TextChoices):
@@ -90,16 +92,31 @@ class UsageRecord(models.Model):
     output_tokens = models.PositiveIntegerField(default=0)
     usage_missing = models.BooleanField(default=False, help_text="The provider did not say what it used.")
     provider_cost_usd = usd("provider cost, US dollars")
-    charge_cents = models.PositiveIntegerField("charge, US cents", default=0)
-    created_at = models.DateTimeField()
+    charge_cents = models.IntegerField("charge, US cents", default=0)
+    units = models.SmallIntegerField(
+        default=1, db_default=1, help_text="Of the month's quota; a correction gives back one (-1) or none (0)."
+    )
+    corrects = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="correction",
+        help_text="The settled entry whose charge this one takes back.",
+    )  # fmt: skip
+    created_at = models.DateTimeField(db_index=True)
     closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was settled or released.")
 
     class Meta:
         ordering = ["-id"]
+        verbose_name, verbose_name_plural = "ledger entry", "ledger entries"
         indexes = [
             models.Index(fields=["license", "-created_at"], name="usage_by_license"),
             models.Index(fields=["created_at"], condition=Q(state="reserved"), name="usage_open"),
             models.Index(fields=["license"], condition=Q(state="reserved"), name="usage_open_by_license"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(corrects=None, units=1, charge_cents__gte=0)
+                | Q(corrects__isnull=False, units__in=[0, -1], charge_cents__lte=0, state="settled"),
+                name="only_corrections_give_back",
+            )
         ]
 
     def __str__(self) -> str:

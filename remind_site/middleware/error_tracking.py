@@ -13,6 +13,7 @@ import structlog
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from billing import refusals
 from licenses.requests import ServiceRequest
 from remind_site import api
 
@@ -37,6 +38,7 @@ class ErrorTrackingMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
         response = self.get_response(request)
         response["X-Request-ID"] = request.request_id
+        _count_refusal(request, response.status_code)
         _log(request, response.status_code)
         structlog.contextvars.clear_contextvars()
         return response
@@ -51,6 +53,12 @@ def _request_id(request: HttpRequest) -> str:
     """The caller's own id where it can be used as one, so that its logs and ours meet."""
     given = request.headers.get("X-Request-ID", "")
     return given if USABLE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _count_refusal(request: HttpRequest, status: int) -> None:
+    bound = structlog.contextvars.get_contextvars()
+    if status >= 400 and request.path.startswith("/api/") and "outcome" in bound:
+        refusals.count(bound["outcome"], bound.get("license_id", 0))
 
 
 def _log(request: ServiceRequest, status: int) -> None:

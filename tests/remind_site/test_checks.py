@@ -19,6 +19,7 @@ PRODUCTION = {
     "PADDLE_WEBHOOK_SECRET": "pdl_ntfset_test",
     "PADDLE_CLIENT_TOKEN": "live_test",
     "SITE_URL": "https://api.remind.dev",
+    "ADMIN_REQUIRE_2FA": "on",
     "RATE_LIMIT_REQUESTS": "10",
     "WEB_CONCURRENCY": "2",
 }
@@ -35,6 +36,7 @@ MISSING = {
     "PADDLE_WEBHOOK_SECRET": "remind.E115",
     "PADDLE_CLIENT_TOKEN": "remind.E116",
     "SITE_URL": "remind.E118",
+    "ADMIN_REQUIRE_2FA": "remind.E119",
 }
 
 
@@ -57,7 +59,7 @@ def test_without_any_each_is_named_with_a_hint(tmp_path):
     env = dict.fromkeys([*PRODUCTION, "DATABASE_URL", "REDIS_URL"], "")
     env |= {"RATE_LIMIT_REQUESTS": "10", "TRUSTED_PROXY_COUNT": "0", "HTTPS_ONLY": "off", "WEB_CONCURRENCY": "1"}
     env |= {"ALLOWED_HOSTS": "localhost", "DATABASE_URL": f"sqlite:///{tmp_path / 'empty.sqlite3'}"}
-    env["OPERATOR_EMAILS"] = ""
+    env["OPERATOR_EMAILS"], env["ADMIN_REQUIRE_2FA"] = "", "off"
     env["SITE_URL"] = "http://localhost:8000"
     done = check(env)
     assert done.returncode == 1

@@ -1,0 +1,182 @@
+"""Shows an action's form and carries the action out: on one row, on several of a list, or to make a new license.
+
+Two people at one license: the form remembers what it was shown for, and whoever comes second is told what the first
+did before anything is done.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from licenses.admin import staff
+from licenses.lifecycle import NotPossible
+from licenses.models import AuditEvent, License
+from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, in_bulk, license_of
+
+MOST_AT_ONCE = 500
+
+
+def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
+    """The form of an action that makes something, and what comes of it."""
+    action = _allowed(request, slug, has_subject=False)
+    form = action.form(request.POST or None)
+    if form.is_valid():
+        done = action.do(None, form.cleaned_data, _who(request, form))
+        return _after(request, done, None)
+    return _page(request, action, form, title=action.label, back=reverse("admin:index"))
+
+
+def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The form of an action on one row, and what comes of it."""
+    action = _allowed(request, slug)
+    assert action.on is not None
+    subject = get_object_or_404(action.on, pk=pk)
+    form = action.form(request.POST or None, subject=subject)
+    if form.is_valid():
+        done = _try(request, action, subject, form)
+        if done is not None:
+            return _after(request, done, subject)
+    context = {"subject": subject, "seen": _state(subject), "back": _page_of(subject)}
+    return _page(request, action, form, title=f"{action.label}: {subject}", **context)
+
+
+def on_many(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a list's bulk action leads to: one form for all chosen rows, then a message with the counts."""
+    action = _allowed(request, slug)
+    assert action.on is not None
+    rows = action.on._default_manager.filter(pk__in=_chosen(request))
+    if request.method != "POST" or not rows:
+        messages.error(request, "Choose some rows of the list first.")
+        return redirect(_list_of(action.on))
+    form = _bulk_form(action, request, rows)
+    if form.is_bound and form.is_valid():
+        _do_all(request, action, form, rows)
+        return redirect(_list_of(action.on))
+    title = f"{action.label}: {len(rows)} {_plural(action.on, len(rows))}"
+    return _page(request, action, form, title=title, rows=rows, back=_list_of(action.on))
+
+
+def bulk_actions(request: HttpRequest, model: type[Model]) -> dict[str, Any]:
+    """The actions of a list, in the form in which the admin wants them."""
+    return {action.slug: (_opener(action), action.slug, action.label) for action in in_bulk(request, model)}
+
+
+def _opener(action: Action) -> Any:
+    def open_form(model_admin: Any, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+        if rows.count() > MOST_AT_ONCE:
+            model_admin.message_user(request, f"Choose at most {MOST_AT_ONCE} at once.", messages.ERROR)
+            return None
+        form = action.form(subject=rows.first())
+        title = f"{action.label}: {len(rows)} {_plural(rows.model, len(rows))}"
+        return _page(request, action, form, title=title, rows=rows, back=_list_of(rows.model))
+
+    return open_form
+
+
+def _bulk_form(action: Action, request: HttpRequest, rows: QuerySet[Any]) -> ReasonForm:
+    return action.form(request.POST, subject=rows[0])
+
+
+def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: Iterable[Any]) -> None:
+    count, total = 0, 0
+    for row in rows:
+        total += 1
+        try:
+            with transaction.atomic():
+                action.do(row, form.cleaned_data, _who(request, form))
+            count += 1
+        except NotPossible as error:
+            messages.warning(request, f"{row}: {error}")
+    messages.success(request, f"{action.label}: done for {count} of {total}.")
+
+
+def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -> Done | None:
+    """Carry it out; None where the form now says why not."""
+    try:
+        with transaction.atomic():
+            license = license_of(subject)
+            if license is not None:
+                License.objects.select_for_update(of=("self",)).get(pk=license.pk)  # others wait until we are through
+            subject.refresh_from_db()
+            if request.POST.get("seen") != _state(subject):
+                raise NotPossible(_what_happened(subject, request.POST.get("seen", "")))
+            return action.do(subject, form.cleaned_data, _who(request, form))
+    except NotPossible as error:
+        form.add_error(None, str(error))
+        return None
+
+
+def _state(subject: Any) -> str:
+    """What a form was shown for: the license's last audit event, and the row's own state where it has one."""
+    license = license_of(subject)
+    newest = AuditEvent.objects.filter(license=license).first() if license is not None else None
+    return f"{newest.pk if newest else 0}-{getattr(subject, 'state', '')}"
+
+
+def _what_happened(subject: Any, seen: str) -> str:
+    since = int(number) if (number := seen.partition("-")[0]).isdigit() else 0
+    events = AuditEvent.objects.filter(license=license_of(subject), pk__gt=since) if license_of(subject) else []
+    told = "; ".join(
+        f"{event.get_action_display()} by {event.by} at {event.at:%H:%M} UTC"
+        + (f" ({event.reason})" if event.reason else "")
+        for event in list(events)[:5]
+    )
+    what = told or f"it is now '{getattr(subject, 'state', 'changed')}'"
+    return f"Since you opened this form: {what}. Nothing of yours was done. Look again, then send it once more."
+
+
+def _allowed(request: HttpRequest, slug: str, has_subject: bool = True) -> Action:
+    action = BY_SLUG.get(slug)
+    if action is None or (action.on is not None) != has_subject:
+        raise Http404
+    if not request.user.has_perm(action.permission):
+        raise PermissionDenied
+    return action
+
+
+def _who(request: HttpRequest, form: ReasonForm) -> dict[str, str]:
+    return {"by": staff(request), "reason": form.cleaned_data["reason"]}
+
+
+def _chosen(request: HttpRequest) -> list[int]:
+    return [
+        int(value) for value in request.POST.getlist("chosen")[:MOST_AT_ONCE] if value.isdigit() and len(value) < 19
+    ]
+
+
+def _after(request: HttpRequest, done: Done, subject: Any) -> HttpResponse:
+    license = done.license or license_of(subject)
+    back = _page_of(license) if license is not None else _page_of(subject)
+    if not done.secret:
+        messages.success(request, done.message)
+        return redirect(back)
+    context = {"title": "Here is the token", "done": done, "back": back}
+    page = TemplateResponse(request, "console/token.html", {**admin.site.each_context(request), **context})
+    page["Cache-Control"] = "no-store"  # the only page that ever holds a whole token
+    return page
+
+
+def _page(request: HttpRequest, action: Action, form: ReasonForm, **context: Any) -> HttpResponse:
+    context = {**admin.site.each_context(request), "action": action, "form": form, "now": timezone.now(), **context}
+    return TemplateResponse(request, "console/act.html", context, status=200)
+
+
+def _page_of(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def _list_of(model: type[Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def _plural(model: type[Model], count: int) -> str:
+    return str(model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural)

@@ -1,0 +1,564 @@
+"""Everything that staff can do, as data: on what, who may, what the form asks for, and which function of `licenses`
+or `billing` does it. `acting` shows the forms and carries it out; every action asks for a reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils import timezone
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold import widgets
+
+from billing import mails, outbox, quota
+from billing.models import Errand, Mail, State, UsageRecord, WebhookEvent
+from billing.models.outbox import ToDo
+from billing.months import month_of, start_of_next
+from licenses import lifecycle
+from licenses.decisions import Decision, decide
+from licenses.lifecycle import NotPossible
+from licenses.models import MOST, AuditEvent, License, LicenseToken, Plan
+
+SHOW, MAIL = "show", "mail"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What happened, in a sentence; with the token to be shown once, where one was made."""
+
+    message: str
+    license: License | None = None
+    token: LicenseToken | None = None
+    secret: str = field(default="", repr=False)
+
+
+# --- What the forms ask for
+
+
+class ReasonForm(forms.Form):
+    """Asks why; what else is asked for comes before it."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=widgets.UnfoldAdminTextInputWidget,
+        help_text="For the audit trail: a ticket, or a sentence.",
+    )
+
+    def __init__(self, *args: Any, subject: Any = None, **kwargs: Any) -> None:
+        self.subject = subject
+        kwargs["initial"] = (
+            {**self.now(), **kwargs.get("initial", {})} if subject is not None else kwargs.get("initial")
+        )
+        super().__init__(*args, **kwargs)
+        self.order_fields([name for name in self.fields if name != "reason"])
+
+    def now(self) -> dict[str, Any]:
+        """What the fields hold before anything is changed."""
+        return {}
+
+
+def _deliver() -> forms.ChoiceField:
+    return forms.ChoiceField(
+        label="The token",
+        choices=[(SHOW, "Show it to me, once"), (MAIL, "Mail it to the owner; I don't see it")],
+        initial=SHOW,
+        widget=widgets.UnfoldAdminRadioSelectWidget,
+    )
+
+
+def _label() -> forms.CharField:
+    return forms.CharField(
+        max_length=60,
+        required=False,
+        widget=widgets.UnfoldAdminTextInputWidget,
+        help_text="Whose or which machine's, for example 'build server'.",
+    )
+
+
+def _plan() -> "forms.ModelChoiceField[Plan]":
+    return forms.ModelChoiceField(Plan.objects.filter(is_active=True), widget=widgets.UnfoldAdminSelectWidget)
+
+
+def _number(label: str, help_text: str, least: int = 0, required: bool = False) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label,
+        min_value=least,
+        max_value=MOST,
+        required=required,
+        widget=widgets.UnfoldAdminIntegerFieldWidget,
+        help_text=help_text,
+    )
+
+
+class LastDayField(forms.DateField):
+    """A day through whose end (UTC) something holds; empty for ever."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            **{
+                "required": False,
+                "widget": forms.DateInput(attrs={"type": "date", "class": " ".join(widgets.INPUT_CLASSES)}),
+                "help_text": "It ends when this day is over, in UTC. Empty: never.",
+                **kwargs,
+            }
+        )
+
+    def clean(self, value: Any) -> Any:
+        day: date | None = super().clean(value)
+        if day is None:
+            return None
+        if not timezone.now().date() <= day <= date(9998, 12, 31):
+            raise forms.ValidationError("Choose today or a day after it; to stop a license at once, suspend it.")
+        return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def _last_day(ends_at: datetime | None) -> date | None:
+    return (ends_at - timedelta(microseconds=1)).astimezone(UTC).date() if ends_at else None
+
+
+class IssueForm(ReasonForm):
+    email = forms.EmailField(label="Owner's email", widget=widgets.UnfoldAdminEmailInputWidget)
+    plan = _plan()
+    last_day = LastDayField()
+    quota = _number("Quota", "Suggestions per month. Empty: the plan's.")
+    rate = _number("Rate", "Requests per minute. Empty: the plan's.", least=1)
+    notes = forms.CharField(
+        required=False, max_length=5000, widget=widgets.UnfoldAdminTextareaWidget(attrs={"rows": 3})
+    )
+    sends_notices = forms.BooleanField(
+        label="Mail the owner about plan, payments and quota",
+        required=False,
+        initial=True,
+        widget=widgets.UnfoldBooleanWidget,
+    )
+    deliver = _deliver()
+    is_further = forms.BooleanField(
+        label="Issue a further license, should this address have one",
+        required=False,
+        widget=widgets.UnfoldBooleanWidget,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        known = License.objects.filter(email=str(values.get("email", "")).lower()).first()
+        if known and not values.get("is_further"):
+            self.add_error(
+                "email", f"This address has license {known.pk} already. Tick the box below for a further one."
+            )
+        return values
+
+
+class TokenForm(ReasonForm):
+    label = _label()
+    deliver = _deliver()
+
+
+class RotateForm(ReasonForm):
+    deliver = _deliver()
+
+
+class PlanForm(ReasonForm):
+    plan = _plan()
+
+
+class ExtendForm(ReasonForm):
+    last_day = LastDayField(label="Last day")
+
+    def now(self) -> dict[str, Any]:
+        return {"last_day": _last_day(self.subject.expires_at)}
+
+
+class LimitsForm(ReasonForm):
+    quota = _number("Quota", "Suggestions per month. Empty: the plan's.")
+    rate = _number("Rate", "Requests per minute. Empty: the plan's.", least=1)
+
+    def now(self) -> dict[str, Any]:
+        return {"quota": self.subject.quota_override, "rate": self.subject.rate_override}
+
+
+class BonusForm(ReasonForm):
+    units = forms.IntegerField(
+        min_value=1,
+        max_value=1_000_000,
+        widget=widgets.UnfoldAdminIntegerFieldWidget,
+        help_text="Suggestions on top of the month's quota. They can't be taken back.",
+    )
+    month = forms.TypedChoiceField(coerce=date.fromisoformat, widget=widgets.UnfoldAdminSelectWidget)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        this = month_of(timezone.now())
+        months = [this, start_of_next(this).date()]
+        self.fields["month"].choices = [(month.isoformat(), f"{month:%B %Y}") for month in months]  # type: ignore[attr-defined]
+
+
+class EmailForm(ReasonForm):
+    email = forms.EmailField(label="Owner's email", widget=widgets.UnfoldAdminEmailInputWidget)
+
+    def now(self) -> dict[str, Any]:
+        return {"email": self.subject.email}
+
+
+class NotesForm(ReasonForm):
+    notes = forms.CharField(
+        required=False, max_length=5000, widget=widgets.UnfoldAdminTextareaWidget(attrs={"rows": 8})
+    )
+    sends_notices = forms.BooleanField(
+        label="Mail the owner about plan, payments and quota", required=False, widget=widgets.UnfoldBooleanWidget
+    )
+
+    def now(self) -> dict[str, Any]:
+        return {"notes": self.subject.notes, "sends_notices": self.subject.sends_notices}
+
+
+class CorrectForm(ReasonForm):
+    cents = _number("US cents to take back", "", required=True)
+    gives_back_unit = forms.BooleanField(
+        label="Give the unit back to that month's quota", required=False, widget=widgets.UnfoldBooleanWidget
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["cents"].help_text = f"This entry charged {self.subject.charge_cents}."
+
+    def now(self) -> dict[str, Any]:
+        return {"cents": self.subject.charge_cents, "gives_back_unit": True}
+
+    def clean_cents(self) -> int:
+        cents: int = self.cleaned_data["cents"]
+        if cents > self.subject.charge_cents:
+            raise forms.ValidationError(f"The entry charged {self.subject.charge_cents}; more can't be taken back.")
+        return cents
+
+
+# --- What is done. Each takes the row, the form's values and {"by", "reason"}, and may raise NotPossible.
+
+Values = dict[str, Any]
+Who = dict[str, str]
+
+
+def _issue(_: None, values: Values, who: Who) -> Done:
+    license = lifecycle.issue(
+        values["email"],
+        values["plan"],
+        quota=values["quota"],
+        rate=values["rate"],
+        expires_at=values["last_day"],
+        notes=values["notes"],
+        sends_notices=values["sends_notices"],
+        **who,
+    )
+    done = _add_token(license, {**values, "label": ""}, who)
+    return Done(f"{license} is issued. {done.message}", license, done.token, done.secret)
+
+
+def _add_token(license: License, values: Values, who: Who) -> Done:
+    if values["deliver"] == MAIL:
+        mails.resend_token(license, **who)
+        return Done(f"A token is on its way to {license.email}.", license)
+    token, secret = lifecycle.add_token(license, label=values["label"], **who)
+    return Done(f"Token {token} is issued.", license, token, secret)
+
+
+def _rotate(token: LicenseToken, values: Values, who: Who) -> Done:
+    goes_on = f"{token} goes on for a day."
+    if values["deliver"] == MAIL:
+        lifecycle.phase_out(token, **who)
+        mails.resend_token(token.license, **who)
+        return Done(f"A new token is on its way to {token.license.email}. {goes_on}", token.license)
+    new, secret = lifecycle.rotate(token, **who)
+    return Done(f"Token {new} is issued. {goes_on}", token.license, new, secret)
+
+
+def _revoke(token: LicenseToken, values: Values, who: Who) -> Done:
+    lifecycle.revoke(token, **who)
+    return Done(f"Token {token} is revoked: its next call is refused with 'token_revoked'.", token.license)
+
+
+def _suspend(license: License, values: Values, who: Who) -> Done:
+    lifecycle.suspend(license, **who)
+    return Done(f"{license} is suspended: its next call is refused with 'license_suspended'.")
+
+
+def _reinstate(license: License, values: Values, who: Who) -> Done:
+    lifecycle.reinstate(license, **who)
+    license.refresh_from_db()
+    decision = decide(license, timezone.now())
+    still = "It may act again." if decision is Decision.ACTIVE else f"It is still refused, with '{decision}'."
+    return Done(f"{license} is reinstated. {still}")
+
+
+def _change_plan(license: License, values: Values, who: Who) -> Done:
+    lifecycle.change_plan(license, values["plan"], **who)
+    license.refresh_from_db()
+    kept = " It stays so, whatever plan is paid for." if license.plan_is_kept else ""
+    return Done(f"{license} is on {license.plan} now: {license.monthly_quota:,} suggestions a month.{kept}")
+
+
+def _follow_paid_plan(license: License, values: Values, who: Who) -> Done:
+    lifecycle.follow_paid_plan(license, **who)
+    license.refresh_from_db()
+    return Done(f"{license} follows payments again; it is on {license.plan}.")
+
+
+def _extend(license: License, values: Values, who: Who) -> Done:
+    lifecycle.extend(license, values["last_day"], **who)
+    license.refresh_from_db()
+    end = f"ends on {license.ends_at:%d %b %Y, %H:%M} UTC" if license.ends_at else "never ends"
+    return Done(f"{license} {end}.")
+
+
+def _change_limits(license: License, values: Values, who: Who) -> Done:
+    lifecycle.change_limits(license, quota=values["quota"], rate=values["rate"], **who)
+    license.refresh_from_db()
+    return Done(
+        f"{license} has {license.monthly_quota:,} suggestions a month and {license.rate_limit:,} requests a minute."
+    )
+
+
+def _grant_bonus(license: License, values: Values, who: Who) -> Done:
+    grant = quota.grant_bonus(license, values["units"], month=values["month"], **who)
+    return Done(f"{license} has {grant.units:,} more suggestions in {grant.month:%B %Y}.")
+
+
+def _change_email(license: License, values: Values, who: Who) -> Done:
+    lifecycle.change_email(license, values["email"], **who)
+    license.refresh_from_db()
+    return Done(f"License {license.pk} belongs to {license.email} now.")
+
+
+def _change_notes(license: License, values: Values, who: Who) -> Done:
+    lifecycle.change_notes(license, values["notes"], sends_notices=values["sends_notices"], **who)
+    return Done(f"The notes on {license} are kept.")
+
+
+def _mail_token(license: License, values: Values, who: Who) -> Done:
+    mails.resend_token(license, **who)
+    return Done(f"A mail with a new token will leave for {license.email} within a minute.")
+
+
+def _send_again(mail: Mail, values: Values, who: Who) -> Done:
+    if mail.kind == Mail.Kind.TOKEN and mail.license:
+        return _mail_token(mail.license, values, who)
+    outbox.try_again(mail)
+    _note(AuditEvent.Action.MAIL_QUEUED, mail, mail.license, who)
+    return Done(f"'{mail}' will leave within a minute.")
+
+
+def _cancel_mail(mail: Mail, values: Values, who: Who) -> Done:
+    if not mails.cancel(mail, note=f"Canceled by {who['by']}: {who['reason']}"):
+        raise NotPossible("This mail has left, or ended before.")
+    _note(AuditEvent.Action.MAIL_CANCELED, mail, mail.license, who)
+    return Done(f"'{mail}' is canceled.")
+
+
+def _try_again(row: ToDo, values: Values, who: Who) -> Done:
+    outbox.try_again(row)
+    _note(AuditEvent.Action.TRIED_AGAIN, row, None, who)
+    return Done(f"'{row}' will be tried again within a minute.")
+
+
+def _see_to(row: ToDo, values: Values, who: Who) -> Done:
+    if not outbox.see_to(row, note=f"Seen to by {who['by']}: {who['reason']}"):
+        raise NotPossible("This no longer waits for a person.")
+    _note(AuditEvent.Action.SEEN_TO, row, getattr(row, "license", None), who)
+    return Done(f"'{row}' is closed.")
+
+
+def _correct(entry: UsageRecord, values: Values, who: Who) -> Done:
+    correction = quota.correct(entry, cents=values["cents"], gives_back_unit=values["gives_back_unit"], **who)
+    unit = " and the unit given back" if correction.units else ""
+    return Done(f"{values['cents']} US cents of entry {entry.pk} are taken back{unit}, by entry {correction.pk}.")
+
+
+def _reset_second_factor(user: User, values: Values, who: Who) -> Done:
+    for devices in (TOTPDevice, StaticDevice):
+        devices.objects.filter(user=user).delete()
+    lifecycle.record(AuditEvent.Action.SECOND_FACTOR_RESET, license=None, about=f"staff: {user}", **who)
+    return Done(f"{user} has no second factor any more, and enrols a new one at the next log-in.")
+
+
+def _note(action: AuditEvent.Action, row: ToDo, license: License | None, who: Who) -> None:
+    lifecycle.record(action, license=license, about=f"{row._meta.verbose_name} {row.pk}: {row}", **who)
+
+
+# --- When it makes sense to offer it
+
+
+def _waits(row: ToDo) -> bool:
+    return row.state == State.WAITING
+
+
+def _flagged(row: ToDo) -> bool:
+    return row.state == State.FLAGGED
+
+
+def _usable(token: LicenseToken) -> bool:
+    return token.is_usable(timezone.now())
+
+
+def _can_be_corrected(entry: UsageRecord) -> bool:
+    is_charge = entry.state == UsageRecord.State.SETTLED and entry.corrects_id is None
+    return is_charge and not hasattr(entry, "correction")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that can be done.
+
+    Attributes:
+        on: the rows it is done to; None where it makes one.
+        permission: what a member of staff needs.
+        hint: what will happen, said above the form.
+        fits: whether it makes sense for a row as it is.
+        in_bulk: offered for several rows of a list at once.
+    """
+
+    slug: str
+    label: str
+    on: type[Model] | None
+    permission: str
+    form: type[ReasonForm]
+    do: Callable[[Any, Values, Who], Done]
+    hint: str
+    fits: Callable[[Any], bool] = lambda row: True
+    in_bulk: bool = False
+    danger: bool = False
+
+
+CHANGE, ADD_TOKEN, CHANGE_TOKEN = "licenses.change_license", "licenses.add_licensetoken", "licenses.change_licensetoken"
+
+ACTIONS = [
+    Action(
+        "issue-license", "Issue a license", None, "licenses.add_license", IssueForm, _issue,
+        "Makes a license that needs no payments, with its first token.",
+    ),
+    Action(
+        "issue-token", "Issue a token", License, ADD_TOKEN, TokenForm, _add_token,
+        "A further token; those there are go on.",
+    ),
+    Action(
+        "mail-token", "Mail a new token", License, ADD_TOKEN, ReasonForm, _mail_token,
+        "Mails the owner a further token. One that was made for an earlier mail and never left is revoked.",
+        in_bulk=True,
+    ),
+    Action(
+        "grant-bonus", "Grant bonus units", License, "billing.add_bonusgrant", BonusForm, _grant_bonus,
+        "Adds suggestions to one month; felt by the next call.", in_bulk=True,
+    ),
+    Action(
+        "change-limits", "Override quota and rate", License, CHANGE, LimitsForm, _change_limits,
+        "Holds for this license, whatever its plan says; felt by the next call.",
+    ),
+    Action(
+        "change-plan", "Change the plan", License, CHANGE, PlanForm, _change_plan,
+        "At once: the month's quota becomes the new plan's, what was used stays used. On a paid license the choice "
+        "stands until you let the plan follow payments again. Nothing is billed or refunded by it.",
+        in_bulk=True,
+    ),
+    Action(
+        "follow-paid-plan", "Let the plan follow payments again", License, CHANGE, ReasonForm, _follow_paid_plan,
+        "The plan that is paid for holds again.", fits=lambda license: license.plan_is_kept, in_bulk=True,
+    ),
+    Action(
+        "extend", "Change the end", License, CHANGE, ExtendForm, _extend,
+        "On a paid license this is an extension: it holds where it is later than what is paid for, unless the money "
+        "was taken back.",
+        in_bulk=True,
+    ),
+    Action(
+        "suspend", "Suspend", License, CHANGE, ReasonForm, _suspend,
+        "Every call is refused until the license is reinstated. The customer is not mailed; payments go on.",
+        fits=lambda license: license.suspended_at is None, in_bulk=True, danger=True,
+    ),
+    Action(
+        "reinstate", "Reinstate", License, CHANGE, ReasonForm, _reinstate,
+        "Lifts the suspension.", fits=lambda license: license.suspended_at is not None, in_bulk=True,
+    ),
+    Action(
+        "change-email", "Change the owner's email", License, CHANGE, EmailForm, _change_email,
+        "Mails go there from now on. Make sure who is asking: whoever reads that mailbox can have new tokens.",
+    ),
+    Action("change-notes", "Edit notes", License, CHANGE, NotesForm, _change_notes, "Seen by staff only."),
+    Action(
+        "rotate-token", "Rotate", LicenseToken, CHANGE_TOKEN, RotateForm, _rotate,
+        "A new token in its place; the old one goes on for a day.", fits=_usable,
+    ),
+    Action(
+        "revoke-token", "Revoke", LicenseToken, CHANGE_TOKEN, ReasonForm, _revoke,
+        "Ends it at once and for good: whatever uses it stops working.",
+        fits=lambda token: token.revoked_at is None, in_bulk=True, danger=True,
+    ),
+    Action(
+        "send-mail-again", "Send again", Mail, "billing.change_mail", ReasonForm, _send_again,
+        "Sends it once more, within a minute. A token mail brings a new token.", in_bulk=True,
+    ),
+    Action(
+        "cancel-mail", "Cancel", Mail, "billing.change_mail", ReasonForm, _cancel_mail,
+        "Keeps it from leaving.", fits=_waits, in_bulk=True, danger=True,
+    ),
+    Action(
+        "close-mail", "A person has seen to it", Mail, "billing.change_mail", ReasonForm, _see_to,
+        "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
+    ),
+    Action(
+        "run-event", "Run again", WebhookEvent, "billing.change_webhookevent", ReasonForm, _try_again,
+        "Processes the event once more. Safe at any time: facts are worked out anew from all events, nothing is done twice.",
+        in_bulk=True,
+    ),
+    Action(
+        "close-event", "A person has seen to it", WebhookEvent, "billing.change_webhookevent", ReasonForm, _see_to,
+        "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
+    ),
+    Action(
+        "run-errand", "Try again", Errand, "billing.change_errand", ReasonForm, _try_again,
+        "Asks Paddle once more.", in_bulk=True,
+    ),
+    Action(
+        "close-errand", "A person has seen to it", Errand, "billing.change_errand", ReasonForm, _see_to,
+        "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
+    ),
+    Action(
+        "reset-second-factor", "Take away the second factor", User, "auth.change_user", ReasonForm, _reset_second_factor,
+        "For whoever lost phone and recovery codes; make sure who is asking. They enrol a new one at their next log-in, "
+        "for which their password is enough. Whoever is logged in as them now is out.",
+        danger=True,
+    ),
+    Action(
+        "correct-charge", "Correct the charge", UsageRecord, "billing.add_usagerecord", CorrectForm, _correct,
+        "The entry itself never changes: a further one takes back what you say, once. Money that came in through "
+        "Paddle is refunded in Paddle's dashboard, not here.",
+        fits=_can_be_corrected,
+        danger=True,
+    ),
+]  # fmt: skip
+BY_SLUG = {action.slug: action for action in ACTIONS}
+
+
+def possible(request: HttpRequest, subject: Any) -> list[Action]:
+    """What this member of staff can do with a row as it is now."""
+    return [
+        action
+        for action in ACTIONS
+        if action.on is type(subject) and request.user.has_perm(action.permission) and action.fits(subject)
+    ]
+
+
+def in_bulk(request: HttpRequest, model: type[Model]) -> list[Action]:
+    """What this member of staff can do with several rows of a list."""
+    return [
+        action
+        for action in ACTIONS
+        if action.on is model and action.in_bulk and request.user.has_perm(action.permission)
+    ]
+
+
+def license_of(subject: Any) -> License | None:
+    """The license that a row belongs to, if any."""
+    return subject if isinstance(subject, License) else getattr(subject, "license", None)

@@ -1,0 +1,214 @@
+"""The console's home: what happened today and this month, what needs a person, and what to keep an eye on.
+
+The figures are `billing.figures`; here they are arranged. Nothing on this page grows with the ledger.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Min, Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django_q.models import Failure, OrmQ
+
+from billing import figures as sums
+from billing import refusals, rollups
+from billing.models import DailyUsage, Errand, Mail, Outcome, State, WebhookEvent
+from billing.months import month_of
+from licenses.decisions import Decision, with_decision
+from licenses.models import Ending, License, Plan
+
+TO_DO_SHOWN = 10
+SOON = timedelta(days=14)
+LATE = timedelta(minutes=5)  # what was due so long ago should have been done
+SHADES = {"answered": "500", "degraded": "300", "refused": "900"}
+
+
+@dataclass(frozen=True)
+class Waits:
+    """One thing that needs a person."""
+
+    what: str
+    note: str
+    link: str
+
+
+def figures(request: HttpRequest) -> dict[str, Any]:
+    """What the home's template says."""
+    if not request.user.has_perms(["billing.view_dailyusage", "licenses.view_license"]):
+        return {"may_look": False}
+    refusals.write()
+    rollups.refresh()
+    now = timezone.now()
+    today, month = now.date(), month_of(now)
+    to_do, to_do_count = _to_do()
+    return {
+        "may_look": True,
+        "now": now,
+        "today": sums.between(today, today),
+        "month": sums.between(month, today),
+        "refusals": sums.refusals_by_code(month, today),
+        "refusals_today": dict(sums.refusals_by_code(today, today)),
+        "other_currencies": sums.other_currencies(month, today),
+        "plans": _plans(now.date().replace(day=1)),
+        "to_do": to_do,
+        "to_do_count": to_do_count,
+        "warnings": _warnings(request),
+        "health": _health(),
+        "days": (days := list(sums.by_day(today - timedelta(days=29), today))),
+        "months": (months := list(sums.by_month(_year_before(month), today))),
+        "days_chart": _chart([f"{day:%d %b}" for day, _ in days], [f for _, f in days]),
+        "months_chart": _money_chart([f"{day:%b %Y}" for day, _ in months], [f for _, f in months]),
+        "stacked": _chart_options(stacked=True),
+        "side_by_side": _chart_options(stacked=False),
+    }
+
+
+def _plans(since: date) -> list[Plan]:
+    """Each plan with its licenses counted: active, new this month, suspended, ending soon."""
+    now = timezone.now()
+    renews = Q(paid_plan__isnull=False, paid_ending=Ending.NOT_RENEWED)
+    active = Q(decision=Decision.ACTIVE)
+    rows = (
+        with_decision(License.objects.all(), now)
+        .order_by()
+        .values("plan")
+        .annotate(
+            active=Count("pk", filter=active),
+            new=Count("pk", filter=Q(created_at__date__gte=since)),
+            suspended=Count("pk", filter=Q(decision=Decision.SUSPENDED)),
+            expiring=Count("pk", filter=active & Q(ends__lte=now + SOON) & ~renews),
+            expired=Count("pk", filter=Q(decision=Decision.EXPIRED)),
+        )
+    )
+    counts = {row["plan"]: row for row in rows}
+    plans = list(Plan.objects.all())
+    for plan in plans:
+        plan.counts = counts.get(plan.pk, {})  # type: ignore[attr-defined]
+    return plans
+
+
+def _to_do() -> tuple[list[Waits], int]:
+    """What failed for good, newest first, and how much of it there is."""
+    waiting, count = [], 0
+    for model in (WebhookEvent, Mail, Errand):
+        rows = model._default_manager.filter(state=State.FLAGGED)
+        count += rows.count()
+        name = model._meta.model_name
+        for row in rows.select_related("license")[:TO_DO_SHOWN] if model is Mail else rows[:TO_DO_SHOWN]:
+            waiting.append(Waits(str(row), row.note, reverse(f"admin:billing_{name}_change", args=[row.pk])))
+    failed = Failure.objects.filter(started__gte=timezone.now() - timedelta(days=1)).count()
+    if failed:
+        count += 1
+        text = f"{failed} background tasks failed since yesterday"
+        waiting.append(Waits(text, "Their errors are in the list.", reverse("admin:django_q_failure_changelist")))
+    return waiting, count
+
+
+def _warnings(request: HttpRequest) -> list[Waits]:
+    licenses = reverse("admin:licenses_license_changelist")
+    used_up, near = sums.near_quota(100).count(), sums.near_quota(80).count()
+    found = []
+    if near:
+        found.append(
+            Waits(
+                f"{near} licenses have used 80% of this month's quota or more",
+                f"{used_up} of them all of it; their next calls are refused.",
+                f"{licenses}?quota=80",
+            )
+        )
+    for plan, income, cost in sums.losing_plans():
+        text = f"{plan} costs more than it brings"
+        note = (
+            f"Provider, last 30 days: ${cost / 100:,.2f}; paying licenses at list price: ${income / 100:,.2f} a month."
+        )
+        found.append(Waits(text, note, reverse("admin:licenses_plan_change", args=[plan.pk])))
+    for price in sums.old_prices():
+        text = f"The price of {price.model} is from {price.valid_from:%d %b %Y}"
+        note = "Look whether the provider still charges that; if so, enter it anew with today's date."
+        found.append(Waits(text, note, reverse("admin:billing_modelprice_changelist")))
+    if (spent_allowed := sums.budget_today()) is not None:
+        spent, allowed = spent_allowed
+        text = f"${spent:,.2f} of today's AI budget of ${allowed:,.2f} is spent"
+        found.append(
+            Waits(text, "Once it is used up, answers are degraded.", reverse("admin:billing_dailyspend_changelist"))
+        )
+    return found
+
+
+def _health() -> list[tuple[str, bool, str]]:
+    """(what, whether it is well, in words) for provider and queue."""
+    outcomes = sums.recent_outcomes()
+    answered = outcomes.pop(Outcome.ANSWERED, 0)
+    troubles = sum(outcomes.values())
+    reasons = ", ".join(f"{Outcome(name).label}: {count}" for name, count in outcomes.items())
+    provider = f"{answered} answered, {troubles} not{f' ({reasons})' if reasons else ''} in the last 15 minutes"
+    late = _oldest_due()
+    waits = OrmQ.objects.count()
+    queue = f"{waits} tasks wait" + (f"; something has been due since {late:%d %b, %H:%M} UTC" if late else "")
+    newest = DailyUsage.objects.order_by("-as_of").values_list("as_of", flat=True).first()
+    return [
+        (
+            "Provider",
+            troubles <= answered,
+            provider if outcomes or answered else "nothing asked in the last 15 minutes",
+        ),
+        ("Queue", late is None, queue),
+        ("Payments", bool(settings.PADDLE_API_KEY), "on" if settings.PADDLE_API_KEY else "off: no Paddle key is set"),
+        ("Figures", newest is not None, f"as of {newest:%H:%M:%S} UTC" if newest else "none yet"),
+    ]
+
+
+def _oldest_due() -> Any:
+    """When the oldest thing that should have been done by now was due; None where all is done."""
+    cut = timezone.now() - LATE
+    due = [
+        model._default_manager.filter(state=State.WAITING, due_at__lt=cut).aggregate(oldest=Min("due_at"))["oldest"]
+        for model in (WebhookEvent, Mail, Errand)
+    ]
+    return min(filter(None, due), default=None)
+
+
+def _chart(labels: list[str], rows: list[sums.Figures]) -> str:
+    series = [
+        {
+            "label": name,
+            "data": [getattr(row, name) for row in rows],
+            "backgroundColor": f"var(--color-primary-{shade})",
+        }
+        for name, shade in SHADES.items()
+    ]
+    return json.dumps({"labels": labels, "datasets": series})
+
+
+def _money_chart(labels: list[str], rows: list[sums.Figures]) -> str:
+    named = {"revenue": "revenue_cents", "provider cost": "cost_cents", "charged": "charged_cents"}
+    shades = ["500", "900", "300"]
+    series = [
+        {
+            "label": f"{name}, US dollars",
+            "data": [getattr(row, field) / 100 for row in rows],  # for drawing only
+            "backgroundColor": f"var(--color-primary-{shade})",
+        }
+        for (name, field), shade in zip(named.items(), shades, strict=True)
+    ]
+    return json.dumps({"labels": labels, "datasets": series})
+
+
+def _chart_options(stacked: bool) -> str:
+    axis = {"stacked": stacked, "grid": {"display": False}, "ticks": {"maxTicksLimit": 8}}
+    return json.dumps({
+        "responsive": True,
+        "maintainAspectRatio": False,
+        "animation": False,
+        "scales": {"x": axis, "y": {**axis, "display": True, "beginAtZero": True}},
+        "plugins": {"legend": {"display": True, "position": "top"}},
+    })  # fmt: skip
+
+
+def _year_before(month: date) -> date:
+    return month.replace(year=month.year - 1, month=month.month + 1) if month.month < 12 else month.replace(month=1)

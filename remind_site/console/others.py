@@ -1,0 +1,63 @@
+"""What belongs to no app, in the console: staff and their roles, who logged in, and the queue's own pages."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, User
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_q.models import Failure, OrmQ, Schedule, Success
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from licenses.admin import ConsoleAdmin, Days, ReadOnlyAdmin
+from remind_site.models import LogIn
+
+# Second factors are taken away by an action on the user; nobody is to read another's key or codes.
+for model in (User, Group, StaticDevice, TOTPDevice, Failure, OrmQ, Schedule, Success):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[misc]
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    hint = "Roles are the groups Support, Billing and Auditor. 'Staff status' opens the console at all."
+    list_display = ["username", "email", "is_staff", "is_superuser", "is_active", "last_login"]
+    list_filter = ["is_staff", "groups"]
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):  # type: ignore[misc]
+    hint = "Support, Billing and Auditor are set anew by every 'manage.py migrate'; for other roles make other groups."
+
+
+@admin.register(LogIn)
+class LogInAdmin(ReadOnlyAdmin):
+    list_display = ["at", "username", "what", "address"]
+    list_filter = [("what", ChoicesDropdownFilter), ("at", Days)]
+    search_fields = ["username", "=address"]
+
+
+class TaskAdmin(ReadOnlyAdmin):
+    list_display = ["func", "started", "stopped", "success", "attempt_count"]
+    fields = ["func", "args", "kwargs", "started", "stopped", "success", "attempt_count", "result"]
+    list_filter = [("started", Days)]
+
+
+@admin.register(Failure)
+class FailureAdmin(TaskAdmin):
+    """Tasks that failed; each is tried again by itself."""
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ReadOnlyAdmin):
+    list_display = ["name", "func", "next_run", "last"]
+
+    @admin.display(description="last run went well")
+    def last(self, schedule: Any) -> bool | None:
+        return schedule.success()  # type: ignore[no-any-return]

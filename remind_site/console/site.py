@@ -1,0 +1,120 @@
+"""The admin site itself: its addresses, its door (password, second factor, limit on tries) and its home."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django_ratelimit.core import get_usage
+from unfold.sites import UnfoldAdminSite
+
+from licenses import addresses
+from licenses.errors import Invalid, RateLimited
+from remind_site import api
+
+TRIES = "10/5m"  # per address
+
+
+class Console(UnfoldAdminSite):
+    """Everything under /admin/."""
+
+    site_title = site_header = "Remind"
+    index_title = "Home"
+    index_template = "console/home.html"
+    site_url = None  # there is no site for people beside it
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Staff who gave both factors."""
+        return is_staff(request.user) and not lacks_second_factor(request)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Every page behind the door; what no database can look for is refused before it."""
+        guarded = super().admin_view(view, cacheable)
+
+        @wraps(view)
+        def without_nul(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if any("\x00" in value for values in request.GET.lists() for value in (values[0], *values[1])):
+                return api.error_page(request, Invalid("This address can't be read. Please start from the home page."))
+            return guarded(request, *args, **kwargs)
+
+        return without_nul
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The password; whoever gave it goes on to the second factor."""
+        refusal = too_many_tries(request)
+        if refusal is not None:
+            return refusal  # type: ignore[return-value]
+        if is_staff(request.user) and lacks_second_factor(request):
+            return redirect("admin:second-factor")
+        return super().login(request, extra_context)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        from remind_site.console import home
+
+        return super().index(request, {**home.figures(request), **(extra_context or {})})
+
+    def extra_urls(self) -> list[URLPattern]:
+        from remind_site.console import acting, find, second_factor
+
+        def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+            return self.admin_view(view)  # type: ignore[no-any-return,type-var,arg-type]
+
+        return [
+            path("second-factor/", second_factor.view, name="second-factor"),
+            path("recovery-codes/", guarded(second_factor.recovery_codes), name="recovery-codes"),
+            path("find/", guarded(find.view), name="find"),
+            path("act/<slug:slug>/", guarded(acting.without_subject), name="act-new"),
+            path("act/<slug:slug>/<int:pk>/", guarded(acting.on_one), name="act"),
+            path("act-on-many/<slug:slug>/", guarded(acting.on_many), name="act-on-many"),
+        ]
+
+    # What `licenses` and `billing` show on their own pages, without knowing who offers it.
+
+    def customer_page(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page about one license and its owner."""
+        from remind_site.console import customer
+
+        return customer.page(request, pk)
+
+    def actions_on(self, request: HttpRequest, subject: Any) -> list[Any]:
+        """What this member of staff can do with a row now."""
+        from remind_site.console import actions
+
+        return actions.possible(request, subject)
+
+    def bulk_actions_on(self, request: HttpRequest, model: Any) -> dict[str, Any]:
+        """What this member of staff can do with several rows of a list, as the admin wants its actions."""
+        from remind_site.console import acting
+
+        return acting.bulk_actions(request, model)
+
+
+def is_staff(user: AbstractBaseUser | AnonymousUser) -> bool:
+    return bool(user.is_active and getattr(user, "is_staff", False))
+
+
+def lacks_second_factor(request: HttpRequest) -> bool:
+    return settings.ADMIN_REQUIRE_2FA and not request.user.is_verified()  # type: ignore[union-attr]  # by OTPMiddleware
+
+
+def too_many_tries(request: HttpRequest) -> HttpResponseBase | None:
+    """The page that says so, once an address tries to get in too often; counts this request."""
+    usage = get_usage(
+        request,
+        group="console-login",
+        key=lambda _, request: addresses.client_network(request),
+        rate=TRIES,
+        method="POST",
+        increment=True,
+    )
+    if not usage or not usage["should_limit"]:
+        return None
+    minutes = -(-usage["time_left"] // 60)
+    detail = f"Too many tries to log in. Please wait {minutes} minutes."
+    return api.error_page(request, RateLimited(detail, retry_after=usage["time_left"]))

@@ -1,0 +1,32 @@
+"""Who came into the console, and when. The accounts themselves are Django's; everything else has an app of its own."""
+
+from django.conf import settings
+from django.db import models
+
+
+class LogIn(models.Model):
+    """One log-in, log-out or failed try. Never changed."""
+
+    class What(models.TextChoices):
+        LOGGED_IN = "logged_in", "logged in"
+        SECOND_FACTOR = "second_factor", "gave the second factor"
+        ENROLLED = "enrolled", "enrolled a second factor"
+        RECOVERED = "recovered", "used a recovery code"
+        LOGGED_OUT = "logged_out", "logged out"
+        FAILED = "failed", "wrong name or password"
+        WRONG_CODE = "wrong_code", "wrong code"
+
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    what = models.CharField(max_length=16, choices=What.choices)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    username = models.CharField(max_length=150, help_text="As it was typed; so of somebody who is not known, too.")
+    address = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "log-in"
+
+    def __str__(self) -> str:
+        return f"{self.username} {self.get_what_display()}"

@@ -1,0 +1,354 @@
+"""Each action, and that the next call of the API feels it, that it is said, and that it stands in the trail."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
+
+from billing import housekeeping, mails
+from billing.models import BonusGrant, Errand, Mail, MonthlyUsage, UsageRecord, WebhookEvent
+from licenses import lifecycle, tokens
+from licenses.models import AuditEvent, License, LicenseToken, Plan
+from tests.billing.paddle.outcome import license_of
+from tests.console.conftest import path_of, seen_in
+from tests.factories import LicenseFactory
+from tests.paddle import Life
+
+pytestmark = pytest.mark.django_db
+TODAY = datetime.now(UTC).date()
+
+
+def shown_token(page):
+    (token,) = re.findall(r'value="(remind_[^"]+)"', page.text)
+    assert tokens.is_well_formed(token)
+    assert "no-store" in page["Cache-Control"]
+    return token
+
+
+def assert_kept_nowhere(token):
+    for model in (License, LicenseToken, AuditEvent, LogEntry, Mail):
+        assert token not in str(list(model.objects.values()))
+    assert not [session for session in Session.objects.all() if token in str(session.get_decoded())]
+
+
+def last_event(**about):
+    event = AuditEvent.objects.filter(**about).first()
+    return event and (event.action, event.by, event.reason)
+
+
+def plan(slug):
+    return Plan.objects.get(slug=slug)
+
+
+# --- Licenses
+
+
+def issue(**fields):
+    return {"email": "B@Example.com", "plan": plan("pro").pk, "quota": "3", "deliver": "show", **fields}
+
+
+def test_a_license_is_issued_and_its_token_shown_once(staff, act, post):
+    page = act(staff, "issue-license", **issue())
+
+    token = shown_token(page)
+    license = License.objects.get(email="b@example.com")
+    assert "is issued" in page.text
+    assert list(license.audit_events.values_list("by", "reason")) == [("staff:anna", "ticket 7")] * 2
+    assert_kept_nowhere(token)
+    assert token not in staff.get(f"/admin/licenses/license/{license.pk}/change/").text
+    assert post(bearer=token).json()["quota_remaining"] == 2
+
+
+def test_a_license_is_issued_and_its_token_mailed(staff, act, mailbox):
+    page = act(staff, "issue-license", **issue(deliver="mail"))
+    assert "A token is on its way to b@example.com" in page.text
+    assert "remind_pro" not in page.text
+    housekeeping.run()
+    assert len(mailbox.to("b@example.com")) == 1
+
+
+YESTERDAY = (TODAY - timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"email": "x"}, "Enter a valid email address"),
+        ({"email": "a\x00b@example.com"}, "Null characters are not allowed"),
+        ({"plan": "999"}, "Select a valid choice"),
+        ({"quota": "-1"}, "greater than or equal to 0"),
+        ({"quota": "9" * 30}, "less than or equal to"),
+        ({"rate": "0"}, "greater than or equal to 1"),
+        ({"last_day": "x"}, "Enter a valid date"),
+        ({"last_day": YESTERDAY}, "Choose today or a day after it"),
+        ({"last_day": "9999-12-31"}, "Choose today or a day after it"),
+        ({"reason": " "}, "This field is required"),
+        ({"reason": "x" * 501}, "at most 500 characters"),
+        ({"deliver": "shout"}, "Select a valid choice"),
+    ],
+)
+def test_a_wrong_input_is_said_beside_its_field_and_issues_nothing(staff, act, wrong, said):
+    page = act(staff, "issue-license", **issue(**wrong))
+    assert page.status_code == 200
+    assert said in page.text
+    assert not License.objects.exists()
+
+
+def test_an_address_that_has_a_license_gets_a_further_one_only_when_meant(staff, act, license):
+    assert f"has license {license.pk} already" in act(staff, "issue-license", **issue(email=license.email)).text
+    assert License.objects.count() == 1
+    act(staff, "issue-license", **issue(email=license.email, is_further="on"))
+    assert License.objects.count() == 2
+
+
+def test_suspend_and_reinstate(staff, act, license, post):
+    page = act(staff, "suspend", license)
+    assert "its next call is refused with &#x27;license_suspended&#x27;" in page.text
+    assert "Suspended by staff:anna" in page.text
+    assert post().json()["code"] == "license_suspended"
+    assert "suspended already" in act(staff, "suspend", license).text
+    assert last_event() == ("suspended", "staff:anna", "ticket 7")
+
+    assert "It may act again." in act(staff, "reinstate", license).text
+    assert post().status_code == 200
+
+
+def test_the_plan_is_changed(staff, act, license, post):
+    page = act(staff, "change-plan", license, plan=plan("team").pk)
+    assert "is on Team now: 5,000 suggestions a month" in page.text
+    assert post().json()["quota_remaining"] == 4999
+    assert "is on Team already" in act(staff, "change-plan", license, plan=plan("team").pk).text
+
+
+def test_the_plan_follows_payments_again(staff, act, deliver, prices):
+    life = Life(prices["pro"])
+    deliver(life.customer(), life.created())
+    assert "whatever plan is paid for" in act(staff, "change-plan", license_of(life), plan=plan("team").pk).text
+    act(staff, "follow-paid-plan", license_of(life))
+    assert license_of(life).plan.slug == "pro"
+
+
+def test_quota_and_rate_are_overridden_and_given_back_to_the_plan(staff, act, license, post):
+    act(staff, "change-limits", license, quota="9", rate="2")
+    assert [post().status_code for _ in range(3)] == [200, 200, 429]
+    assert UsageRecord.objects.count() == 2
+    assert 'value="9"' in staff.get(path_of("change-limits", license)).text
+    act(staff, "change-limits", license, quota="", rate="")
+    license.refresh_from_db()
+    assert (license.quota_override, license.rate_override) == (None, None)
+
+
+def test_the_end_is_changed(staff, act, license, post):
+    act(staff, "extend", license, last_day=TODAY.isoformat())
+    license.refresh_from_db()
+    assert license.ends_at == datetime.combine(TODAY + timedelta(days=1), datetime.min.time(), UTC)
+    assert f'value="{TODAY.isoformat()}"' in staff.get(path_of("extend", license)).text
+    assert "never ends" in act(staff, "extend", license, last_day="").text
+    assert post().status_code == 200
+
+
+def test_bonus_units_are_granted(staff, act, license, post):
+    month = TODAY.replace(day=1).isoformat()
+    assert "has 5 more suggestions" in act(staff, "grant-bonus", license, units="5", month=month).text
+    assert BonusGrant.objects.get().by == "staff:anna"
+    assert post().json()["quota_remaining"] == 1004
+
+
+@pytest.mark.parametrize("wrong", [{"month": "2020-01-01"}, {"month": "x"}, {"units": "0"}, {"units": "9999999"}])
+def test_a_bonus_that_helps_nobody_or_is_a_slip_is_refused(staff, act, license, wrong):
+    values = {"month": TODAY.replace(day=1).isoformat(), "units": "5", **wrong}
+    assert act(staff, "grant-bonus", license, **values).status_code == 200
+    assert not BonusGrant.objects.exists()
+
+
+def test_email_and_notes_are_changed(staff, act, license):
+    act(staff, "change-email", license, email="New@Example.com")
+    page = act(staff, "change-notes", license, notes="<script>alert(1)</script>")
+    license.refresh_from_db()
+    assert (license.email, license.sends_notices) == ("new@example.com", False)
+    assert "<script>alert(1)" not in page.text
+    assert "&lt;script&gt;alert(1)" in page.text
+    assert last_event()[0] == "notes_changed"
+
+
+# --- Tokens
+
+
+def test_tokens_are_issued_rotated_and_revoked(staff, act, license, token, post):
+    further = shown_token(act(staff, "issue-token", license, label="laptop", deliver="show"))
+    old = LicenseToken.objects.get(digest=tokens.digest(token))
+    rotated = shown_token(act(staff, "rotate-token", old, deliver="show"))
+    assert [post(bearer=secret).status_code for secret in (token, further, rotated)] == [200] * 3
+
+    page = act(staff, "revoke-token", old)
+
+    assert "is revoked" in page.text
+    assert [post(bearer=secret).status_code for secret in (token, further, rotated)] == [401, 200, 200]
+    assert "revoked before" in act(staff, "revoke-token", old).text
+    for secret in (further, rotated):
+        assert_kept_nowhere(secret)
+
+
+def test_a_token_is_rotated_by_mail_and_nobody_here_sees_it(staff, act, license, token, post, mailbox):
+    page = act(staff, "rotate-token", license.tokens.get(), deliver="mail")
+    assert "goes on for a day" in page.text
+    housekeeping.run()
+    assert len(mailbox.to(license.email)) == 1
+    assert post().status_code == 200
+    assert license.tokens.order_by("id").first().expires_at is not None
+
+
+def test_a_new_token_is_mailed(staff, act, license, mailbox):
+    assert "within a minute" in act(staff, "mail-token", license).text
+    housekeeping.run()
+    assert len(mailbox.to(license.email)) == 1
+    assert AuditEvent.objects.filter(action="mail_queued", by="staff:anna").exists()
+
+
+# --- Mails, events, errands
+
+
+def test_mails_are_canceled_and_sent_again(staff, act, license, mailbox):
+    mails.queue_token(license)
+    mail = Mail.objects.get()
+    assert "is canceled" in act(staff, "cancel-mail", mail).text
+    assert last_event(license=license) == ("mail_canceled", "staff:anna", "ticket 7")
+    assert "has left, or ended before" in act(staff, "cancel-mail", mail).text
+    housekeeping.run()
+    assert not mailbox.mails
+    act(staff, "send-mail-again", mail)
+    housekeeping.run()
+    assert len(mailbox.to(license.email)) == 1
+
+
+@pytest.fixture
+def failed(deliver, prices, monkeypatch):
+    """An event that failed, and works by now."""
+    from billing.paddle import events
+
+    life = Life(prices["pro"])
+    with monkeypatch.context() as patch:
+        patch.setitem(events.HANDLERS, "subscription", lambda *_: 1 / 0)
+        deliver(life.customer(), life.created())
+    WebhookEvent.objects.filter(state="waiting").update(state="flagged")
+    return WebhookEvent.objects.get(state="flagged")
+
+
+def test_a_failed_event_is_run_again(staff, act, failed):
+    page = staff.get(f"/admin/billing/webhookevent/{failed.pk}/change/")
+    assert "ZeroDivisionError" in page.text
+    assert "&quot;event_type&quot;: &quot;subscription.created&quot;" in page.text
+    assert path_of("run-event", failed) in page.text
+    assert str(failed).replace("&", "&amp;") in staff.get("/admin/").text
+    assert "will be tried again" in act(staff, "run-event", failed).text
+    housekeeping.run()
+    failed.refresh_from_db()
+    assert failed.state == "done"
+    assert License.objects.count() == 1
+    assert last_event(license=None) == ("tried_again", "staff:anna", "ticket 7")
+
+
+def test_a_person_has_seen_to_it(staff, act, failed):
+    assert "is closed" in act(staff, "close-event", failed).text
+    failed.refresh_from_db()
+    assert (failed.state, failed.note.endswith("Seen to by staff:anna: ticket 7")) == ("done", True)
+    assert "no longer waits" in act(staff, "close-event", failed).text
+
+
+def test_an_errand_is_tried_again(staff, act, deliver, prices, paddle):
+    life = Life(prices["pro"])
+    deliver(life.created())
+    housekeeping.run()
+    errand = Errand.objects.get()
+    assert errand.state == "flagged"
+    paddle.add(life)
+    act(staff, "run-errand", errand)
+    housekeeping.run()
+    assert License.objects.get().email == life.email
+
+
+# --- Corrections
+
+
+def test_a_charge_is_taken_back_by_a_further_entry(staff, act, license, post):
+    post()
+    entry = UsageRecord.objects.get()
+    page = act(staff, "correct-charge", entry, cents="1", gives_back_unit="on")
+    assert "1 US cents of entry" in page.text
+    counter = MonthlyUsage.objects.get()
+    assert (counter.used, counter.charged_cents) == (0, 0)
+    assert post().json()["quota_remaining"] == 999
+    entry.refresh_from_db()
+    assert (entry.charge_cents, entry.correction.charge_cents) == (1, -1)
+    assert last_event(license=license, action="charge_corrected") == ("charge_corrected", "staff:anna", "ticket 7")
+    assert "corrected before" in act(staff, "correct-charge", entry, cents="1").text
+    assert "more can" in act(staff, "correct-charge", entry, cents="2").text
+
+
+# --- Several at once, and two at one
+
+
+def test_in_bulk_with_counts(staff, in_bulk, license, post):
+    other = LicenseFactory()
+    lifecycle.suspend(other, by="x", reason="before")
+    page = in_bulk(staff, "suspend", [license, other])
+    assert "done for 1 of 2" in page.text
+    assert "suspended already" in page.text
+    assert post().json()["code"] == "license_suspended"
+    assert "done for 2 of 2" in in_bulk(staff, "reinstate", [license, other]).text
+    month = TODAY.replace(day=1).isoformat()
+    assert "done for 2 of 2" in in_bulk(staff, "grant-bonus", [license, other], units="7", month=month).text
+    assert set(MonthlyUsage.objects.values_list("bonus_units", flat=True)) == {7}
+
+
+def test_in_bulk_a_wrong_input_is_said_and_does_nothing(staff, in_bulk, license):
+    page = in_bulk(staff, "suspend", [license], reason="")
+    assert "This field is required" in page.text
+    license.refresh_from_db()
+    assert license.suspended_at is None
+
+
+def test_the_second_of_two_staff_is_told_what_the_first_did(staff, as_role, act, license):
+    form = staff.get(path_of("change-limits", license))
+    act(as_role("Support"), "change-plan", license, plan=plan("team").pk, reason="upgrade as agreed")
+
+    values = {"quota": "9", "rate": "", "reason": "ticket 7", **seen_in(form)}
+    page = staff.post(path_of("change-limits", license), values)
+
+    assert "plan changed by staff:support" in page.text
+    assert "upgrade as agreed" in page.text
+    assert "Nothing of yours was done" in page.text
+    license.refresh_from_db()
+    assert (license.quota_override, license.plan.slug) == (None, "team")
+    again = staff.post(path_of("change-limits", license), {**values, **seen_in(page)}, follow=True)
+    assert "has 9 suggestions a month" in again.text
+
+
+def test_a_form_sent_twice_does_it_once(staff, license):
+    form = staff.get(path_of("grant-bonus", license))
+    values = {"units": "5", "month": TODAY.replace(day=1).isoformat(), "reason": "ticket 7", **seen_in(form)}
+    staff.post(path_of("grant-bonus", license), values)
+    assert "bonus granted by staff:anna" in staff.post(path_of("grant-bonus", license), values).text
+    assert MonthlyUsage.objects.get().bonus_units == 5
+
+
+@pytest.mark.parametrize(
+    "path", ["act/nope/", "act/nope/1/", "act/suspend/", "act/suspend/999/", "act/issue-license/1/"]
+)
+def test_what_is_not_there_is_a_page(staff, path):
+    answer = staff.get(f"/admin/{path}")
+    assert answer.status_code == 404
+    assert answer["Content-Type"].startswith("text/html")
+
+
+def test_a_lost_second_factor_is_taken_away(staff, act):
+    from django_otp.plugins.otp_totp.models import TOTPDevice
+
+    user = get_user_model().objects.create_user("bob", is_staff=True)
+    TOTPDevice.objects.create(user=user)
+    assert path_of("reset-second-factor", user) in staff.get(f"/admin/auth/user/{user.pk}/change/").text
+    assert "has no second factor any more" in act(staff, "reset-second-factor", user).text
+    assert not TOTPDevice.objects.exists()

@@ -1,0 +1,104 @@
+"""Finding a customer by whatever support was given, and a whole token that is left nowhere."""
+
+import pytest
+
+from licenses import tokens
+from licenses.lifecycle import add_token
+from tests.billing.paddle.outcome import license_of
+from tests.factories import LicenseFactory
+from tests.paddle import Life
+
+pytestmark = pytest.mark.django_db
+
+
+def find(staff, term):
+    return staff.post("/admin/find/", {"term": term})
+
+
+def leads_to(answer, license):
+    return answer.status_code == 302 and answer["Location"] == f"/admin/licenses/license/{license.pk}/change/"
+
+
+def test_by_email_number_prefix_and_request_id(staff, license, token, post):
+    post()
+    request_id = license.usage_records.get().request_id
+    for term in (license.email, license.email.upper(), f" {license.pk} ", f"#{license.pk}", tokens.visible_prefix(token),
+                 request_id):  # fmt: skip
+        assert leads_to(find(staff, term), license), term
+
+
+def test_by_every_id_of_paddles(staff, deliver, prices, paddle):
+    life = Life(prices["pro"])
+    deliver(life.customer(), life.created(), life.completed(), life.adjusted("refund", kind="partial"))
+    from billing.models import Adjustment
+
+    for term in (life.customer_id, life.subscription_id, life.transaction_id, Adjustment.objects.get().paddle_id):
+        assert leads_to(find(staff, term), license_of(life)), term
+
+
+def test_several_are_listed_with_their_status(staff):
+    one, two = LicenseFactory(email="jo@a.example"), LicenseFactory(email="jo@b.example")
+    page = find(staff, "jo@")
+    assert page.status_code == 200
+    for license in (one, two):
+        assert f"/admin/licenses/license/{license.pk}/change/" in page.text
+        assert license.email in page.text
+    assert page.text.count('class="status active"') == 2
+
+
+@pytest.mark.parametrize(
+    "term", ["nobody", "999999", "9" * 40, "remind_", "sub_nope", "\x00", "%", "'", "٣", "a" * 5000, "<b>x</b>"]
+)
+def test_what_is_not_there_is_said_so(staff, license, term):
+    page = find(staff, term)
+    assert page.status_code == 200
+    assert "<b>x</b>" not in page.text
+    assert "Nothing found" in page.text or not term.replace("\x00", "").strip()
+
+
+def test_a_whole_token_leads_to_its_license_and_is_left_nowhere(staff, license, token, logs, rf):
+    answer = find(staff, token)
+    assert leads_to(answer, license)
+    page = staff.get(answer["Location"])
+    assert token not in page.text
+    assert f"token that begins with {tokens.visible_prefix(token)}" in page.text
+    assert token not in (logs / "tests.log").read_text()
+
+
+def test_a_whole_token_that_is_nobodys_is_not_repeated(staff, license):
+    foreign = tokens.mint("pro")
+    page = find(staff, foreign)
+    assert "Nothing found" in page.text
+    assert foreign not in page.text
+
+
+@pytest.mark.parametrize("path", ["licenses/license", "licenses/licensetoken", "billing/usagerecord", "billing/mail"])
+def test_a_whole_token_in_a_lists_search_box_leaves_the_address_at_once(staff, license, token, path):
+    answer = staff.get(f"/admin/{path}/", {"q": token, "o": "1"})
+    assert answer.status_code == 302
+    assert token not in answer["Location"]
+    assert tokens.visible_prefix(token) in answer["Location"]
+
+
+def test_the_page_about_a_customer_says_it_all(staff, deliver, prices, paddle, mailbox, client):
+    life = Life(prices["pro"])
+    deliver(life.customer(), life.created(), life.completed())
+    license = license_of(life)
+    token = add_token(license, by="test", label="laptop")[1]
+    client.post("/api/v1/suggest-reminder", {"reminder_text": "call mum"}, "application/json",
+                headers={"Authorization": f"Bearer {token}"})  # fmt: skip
+    page = staff.get(f"/admin/licenses/license/{license.pk}/change/").text
+    for said in (
+        license.email, "May act until", "1 of 1,000, resets 1 ", "laptop", life.subscription_id, life.transaction_id,
+        "Answered", license.usage_records.get().request_id, "token issued", "your token", "$",
+    ):  # fmt: skip
+        assert said in page, said
+
+
+def test_the_page_costs_a_bounded_number_of_queries(staff, license, token, post, django_assert_max_num_queries):
+    for _ in range(30):
+        post()
+    staff.get("/admin/")
+    with django_assert_max_num_queries(30):
+        page = staff.get(f"/admin/licenses/license/{license.pk}/change/")
+    assert page.status_code == 200

@@ -1,0 +1,180 @@
+"""The door: password, then a code; enrolled at the first log-in. And who came in, when, and for how long."""
+
+import re
+import time
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from remind_site.models import LogIn
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "a-long-password"
+
+
+@pytest.fixture(autouse=True)
+def _required(settings):
+    settings.ADMIN_REQUIRE_2FA = True
+
+
+@pytest.fixture
+def anna():
+    return get_user_model().objects.create_superuser("anna", "anna@example.com", PASSWORD)
+
+
+@pytest.fixture
+def door(client, address):
+    """`door(path, **fields)`: a browser from an address of its own."""
+
+    def door(path="/admin/login/", **fields):
+        send = client.post if fields else client.get
+        return send(path, fields or None, follow=True, REMOTE_ADDR=address)
+
+    return door
+
+
+def code(device, ahead=0):
+    totp = TOTP(device.bin_key, device.step, device.t0, device.digits)
+    totp.time = time.time() + ahead * device.step
+    return f"{totp.token():06d}"
+
+
+def in_house(page):
+    return page.status_code == 200 and page.request["PATH_INFO"] == "/admin/" and "Needs a person" in page.text
+
+
+def enrol(door, user):
+    page = door(username="anna", password=PASSWORD)
+    assert "Set up your second factor" in page.text
+    assert "<svg" in page.text
+    device = TOTPDevice.objects.get(user=user)
+    return device, door("/admin/second-factor/", code=code(device))
+
+
+def test_enrolled_at_the_first_log_in_then_asked(door, anna, client):
+    device, page = enrol(door, anna)
+    codes = re.findall(r"<li><code>(\w+)</code></li>", page.text)
+    assert len(set(codes)) == 10
+    assert in_house(door("/admin/"))
+
+    client.post("/admin/logout/")
+    page = door(username="anna", password=PASSWORD)
+    assert "authenticator app shows now" in page.text
+    assert "<svg" not in page.text.split("authenticator app shows now")[1]
+    assert not in_house(door("/admin/"))
+    assert "was used before" in door("/admin/second-factor/", code=code(device)).text
+    TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
+    assert in_house(door("/admin/second-factor/", code=code(device, ahead=1)))
+    what = list(LogIn.objects.order_by("id").values_list("what", flat=True))
+    assert what == ["logged_in", "enrolled", "logged_out", "logged_in", "wrong_code", "second_factor"]
+    assert set(LogIn.objects.values_list("username", flat=True)) == {"anna"}
+
+
+def test_a_recovery_code_opens_once(door, anna, client):
+    _, page = enrol(door, anna)
+    recovery = re.findall(r"<li><code>(\w+)</code></li>", page.text)[0]
+    for expected in (True, False):
+        client.post("/admin/logout/")
+        door(username="anna", password=PASSWORD)
+        assert in_house(door("/admin/second-factor/", code=recovery.upper())) == expected
+    assert LogIn.objects.filter(what="recovered").count() == 1
+
+
+def test_the_password_alone_opens_no_page(door, anna, client, license):
+    door(username="anna", password=PASSWORD)
+    for path in ("", "find/", f"licenses/license/{license.pk}/change/", "act/issue-license/", "recovery-codes/",
+                 "billing/usagerecord/export/", "password_change/", "auth/user/", "search/?s=x", "jsi18n/"):  # fmt: skip
+        answer = client.get(f"/admin/{path}")
+        assert answer.status_code == 302 or (path == "jsi18n/" and license.email not in answer.text), path
+    assert client.post(f"/admin/act/suspend/{license.pk}/", {"reason": "x"}).status_code == 302
+    license.refresh_from_db()
+    assert license.suspended_at is None
+
+
+def test_a_wrong_code_at_enrolment_enrols_nothing(door, anna):
+    door(username="anna", password=PASSWORD)
+    page = door("/admin/second-factor/", code="000000")
+    assert "not the code the app shows" in page.text
+    assert not TOTPDevice.objects.filter(confirmed=True).exists()
+    for nonsense in ("x", "\x00", "٣٣٣٣٣٣", "9" * 20):
+        assert door("/admin/second-factor/", code=nonsense).status_code == 200
+
+
+def test_codes_are_not_guessed(door, anna, client):
+    device, _ = enrol(door, anna)
+    client.post("/admin/logout/")
+    door(username="anna", password=PASSWORD)
+    for _ in range(3):
+        door("/admin/second-factor/", code="000000")
+    page = door("/admin/second-factor/", code=code(device, ahead=1))
+    assert not in_house(page)
+    assert "Too many wrong codes" in page.text
+
+
+def test_tries_are_limited_by_address(address, client, valkey, settings):
+    def attempt(**meta):
+        return client.post("/admin/login/", {"username": "anna", "password": "wrong"}, **meta)
+
+    assert [attempt(REMOTE_ADDR=address).status_code for _ in range(11)] == [200] * 10 + [429]
+    refused = attempt(REMOTE_ADDR=address)
+    assert "Too many tries" in refused.text
+    assert int(refused["Retry-After"]) > 0
+    assert attempt().status_code == 200
+    settings.REDIS_URL = ""
+    assert client.get("/admin/login/", REMOTE_ADDR=address).status_code == 200
+    assert LogIn.objects.filter(what="failed", address=address).count() == 10
+
+
+def test_a_token_typed_as_a_name_is_not_kept(door, token):
+    door(username=token, password="x")
+    assert token not in str(list(LogIn.objects.values()))
+
+
+def test_one_can_leave_and_log_in_as_somebody_else(door, anna, client):
+    door(username="anna", password=PASSWORD)
+    assert "Log in" in door("/admin/second-factor/", leave="1").text
+    assert "_auth_user_id" not in client.session
+
+
+def test_others_see_the_log_in_page(client):
+    assert client.get("/admin/second-factor/")["Location"] == "/admin/login/"
+    client.force_login(get_user_model().objects.create_user("customer"))
+    assert client.get("/admin/second-factor/")["Location"] == "/admin/login/"
+    assert client.get("/admin/").status_code == 302
+
+
+def test_without_the_setting_the_password_is_enough(door, anna, settings):
+    settings.ADMIN_REQUIRE_2FA = False
+    assert in_house(door(username="anna", password=PASSWORD))
+
+
+def test_new_recovery_codes_end_the_old_ones(door, anna, client):
+    _, page = enrol(door, anna)
+    old = re.findall(r"<li><code>(\w+)</code></li>", page.text)
+    assert "You have 10 left" in door("/admin/recovery-codes/").text
+    new = re.findall(r"<li><code>(\w+)</code></li>", door("/admin/recovery-codes/", go="1").text)
+    assert not set(old) & set(new)
+    assert len(new) == 10
+
+
+def test_idle_for_long_is_logged_out(door, anna, client, settings):
+    enrol(door, anna)
+    cookie = client.cookies[django_settings.SESSION_COOKIE_NAME]
+    assert cookie["httponly"]
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
+
+    session = Session.objects.get()
+    left = session.expire_date - timezone.now()
+    assert 0 < left.total_seconds() <= django_settings.ADMIN_IDLE_MINUTES * 60
+    Session.objects.update(expire_date=timezone.now() + (left - left) + left / 2)
+    assert in_house(door("/admin/"))  # each page counts the time anew
+    assert Session.objects.get().expire_date - timezone.now() > left / 2
+    Session.objects.update(expire_date=timezone.now())
+    assert not in_house(door("/admin/"))
+    other = Client()
+    assert other.get("/admin/").status_code == 302
