@@ -8,7 +8,7 @@ export PORT ?= 8000
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
-.PHONY: run test check format lock
+.PHONY: run test browser screenshots check format lock
 
 run: $(VENV)/.run
 	@$(TRYOUT) $(BIN)/python manage.py migrate --verbosity 0
@@ -17,6 +17,13 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+# In Debian's chromium, or the one that CHROMIUM names; skipped where there is none.
+browser: $(VENV)/.dev
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
+
+screenshots: $(VENV)/.dev
+	@$(BIN)/python -m pytest -p no:randomly tests/browser/screenshots.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -50,8 +50,8 @@ class ModelPriceAdmin(KeptAdmin):
     """A new price is a new row; the old ones stay, since entries were charged by them."""
 
     hint = (
-        "A new price holds from its moment on. It never changes an entry that is settled: each keeps the price by which "
-        "it was charged. The list is the history."
+        "A new price holds from its moment on. It never changes an entry that is settled: each keeps the price by "
+        "which it was charged. The list is the history."
     )
     list_display = [
         "model", "valid_from", "provider_input", "provider_cached_input", "provider_output",
@@ -82,7 +82,7 @@ class LedgerPaginator(Paginator):
 
     @cached_property
     def totals(self) -> dict[str, Any]:
-        return self.object_list.order_by().aggregate(  # type: ignore[union-attr,no-any-return]
+        return self.object_list.order_by().aggregate(  # type: ignore[attr-defined]
             entries=Count("id"),
             charged_cents=Sum("charge_cents", default=0),
             provider_cost_usd=Sum("provider_cost_usd", default=0),
@@ -91,7 +91,7 @@ class LedgerPaginator(Paginator):
         )
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         entries: int = self.totals["entries"]
         return entries
 
@@ -209,8 +209,8 @@ class PlanPriceAdmin(KeptAdmin):
     list_display = ["plan", "interval", "price_id", "is_offered"]
     list_filter = [("plan", RelatedDropdownFilter)]
     hint = (
-        "Which plan a price at Paddle buys. What it costs is set at Paddle; a price that is taken off goes on for those who "
-        "pay it. Nothing that is settled changes."
+        "Which plan a price at Paddle buys. What it costs is set at Paddle; a price that is taken off goes on for "
+        "those who pay it. Nothing that is settled changes."
     )
     list_select_related = ["plan"]
 

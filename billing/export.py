@@ -1,4 +1,4 @@
-"""Rows as CSV, for spreadsheets: streamed, a page at a time by key, so that neither a process nor a pooler holds much."""
+"""Rows as CSV, for spreadsheets: streamed, a page at a time by key, so that no process and no pooler holds much."""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence

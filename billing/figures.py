@@ -140,12 +140,19 @@ def cents(dollars: Decimal | None) -> int:
 def _by(first: date, last: date, trunc: Any, kind: str, keys: list[date]) -> Iterator[tuple[date, Figures]]:
     days = Q(day__gte=first, day__lte=last)
     group = F("day") if kind == "day" else TruncMonth("day")
-    usage = {
+    usage: dict[date, Any] = {
         row["group"]: row
-        for row in DailyUsage.objects.filter(days).order_by().annotate(group=group).values("group").annotate(
-            answered=Sum("answered"), degraded=Sum("degraded"), charged=Sum("charged_cents"), cost=Sum("provider_cost_usd")
+        for row in DailyUsage.objects.filter(days)
+        .order_by()
+        .annotate(group=group)
+        .values("group")
+        .annotate(
+            answered=Sum("answered"),
+            degraded=Sum("degraded"),
+            charged=Sum("charged_cents"),
+            cost=Sum("provider_cost_usd"),
         )
-    }  # fmt: skip
+    }
     refused = dict(
         DailyRefusals.objects.filter(days).order_by().annotate(group=group).values("group").annotate(total=Sum("count"))
         .values_list("group", "total")

@@ -177,7 +177,7 @@ def grant_bonus(license: License, units: int, *, month: date, by: str, reason: s
     grant = BonusGrant.objects.create(license=license, month=first, units=units, by=by, reason=reason)
     MonthlyUsage.objects.bulk_create([MonthlyUsage(license=license, month=first)], ignore_conflicts=True)
     MonthlyUsage.objects.filter(license=license, month=first).update(bonus_units=F("bonus_units") + units)
-    changes = {"bonus_units": [None, units], "month": [None, f"{first:%Y-%m}"]}
+    changes: dict[str, list[Any]] = {"bonus_units": [None, units], "month": [None, f"{first:%Y-%m}"]}
     lifecycle.record(AuditEvent.Action.BONUS_GRANTED, license=license, by=by, reason=reason, changes=changes)
     return grant
 

@@ -82,14 +82,14 @@ def _sums(day: date, now: datetime) -> list[DailyUsage]:
             output_tokens=Sum("output_tokens"),
         )
     )
-    by_plan: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    by_plan: dict[int, list[Any]] = defaultdict(list)
     for group in groups:
         by_plan[group["plan_id"]].append(group)
     is_final = now >= ends + CLOSING_TIME
     return [_row(day, plan, by_plan[plan.pk], is_final, now) for plan in Plan.objects.all()]
 
 
-def _row(day: date, plan: Plan, groups: list[dict[str, Any]], is_final: bool, now: datetime) -> DailyUsage:
+def _row(day: date, plan: Plan, groups: list[Any], is_final: bool, now: datetime) -> DailyUsage:
     outcomes = {group["outcome"]: group["count"] for group in groups if group["outcome"]}
     degraded = sum(
         group["count"]

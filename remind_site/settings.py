@@ -141,17 +141,17 @@ UNFOLD = {
     "SITE_SYMBOL": "notifications_active",
     "SITE_URL": None,
     "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("remind/favicon.svg")},
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("remind/favicon.svg")},
     ],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "6px",
-    "STYLES": [lambda request: static("remind/console.css")],
-    "SCRIPTS": [lambda request: static("remind/console.js")],
+    "STYLES": [lambda _: static("remind/console.css")],
+    "SCRIPTS": [lambda _: static("remind/console.js")],
     "SIDEBAR": {"navigation": "remind_site.console.navigation.sections"},
     "COLORS": {
         "primary": {
-            "50": "#eef6ff", "100": "#d9eaff", "200": "#bcdbff", "300": "#8ec4ff", "400": "#58a2fc", "500": "#2f7df0",
+            "50": "#eef6ff", "100": "#d9eaff", "200": "#bcdbff", "300": "#9fccff", "400": "#7fb6ff", "500": "#5b9bff",
             "600": "#1a61d6", "700": "#164db0", "800": "#174291", "900": "#183b76", "950": "#132549",
         }
     },

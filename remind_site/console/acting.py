@@ -20,14 +20,16 @@ from django.utils import timezone
 from licenses.admin import staff
 from licenses.lifecycle import NotPossible
 from licenses.models import AuditEvent, License
-from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, in_bulk, license_of
+from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Who, in_bulk, license_of
 
 MOST_AT_ONCE = 500
 
 
 def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
     """The form of an action that makes something, and what comes of it."""
-    action = _allowed(request, slug, has_subject=False)
+    action = _allowed(request, slug)
+    if action.on is not None:
+        raise Http404
     form = action.form(request.POST or None)
     if form.is_valid():
         done = action.do(None, form.cleaned_data, _who(request, form))
@@ -37,9 +39,8 @@ def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
 
 def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """The form of an action on one row, and what comes of it."""
-    action = _allowed(request, slug)
-    assert action.on is not None
-    subject = get_object_or_404(action.on, pk=pk)
+    action, model = _allowed_on_rows(request, slug)
+    subject = get_object_or_404(model, pk=pk)
     form = action.form(request.POST or None, subject=subject)
     if form.is_valid():
         done = _try(request, action, subject, form)
@@ -51,18 +52,17 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 def on_many(request: HttpRequest, slug: str) -> HttpResponse:
     """What a list's bulk action leads to: one form for all chosen rows, then a message with the counts."""
-    action = _allowed(request, slug)
-    assert action.on is not None
-    rows = action.on._default_manager.filter(pk__in=_chosen(request))
+    action, model = _allowed_on_rows(request, slug)
+    rows = model._default_manager.filter(pk__in=_chosen(request))
     if request.method != "POST" or not rows:
         messages.error(request, "Choose some rows of the list first.")
-        return redirect(_list_of(action.on))
+        return redirect(_list_of(model))
     form = _bulk_form(action, request, rows)
     if form.is_bound and form.is_valid():
         _do_all(request, action, form, rows)
-        return redirect(_list_of(action.on))
-    title = f"{action.label}: {len(rows)} {_plural(action.on, len(rows))}"
-    return _page(request, action, form, title=title, rows=rows, back=_list_of(action.on))
+        return redirect(_list_of(model))
+    title = f"{action.label}: {len(rows)} {_plural(model, len(rows))}"
+    return _page(request, action, form, title=title, rows=rows, back=_list_of(model))
 
 
 def bulk_actions(request: HttpRequest, model: type[Model]) -> dict[str, Any]:
@@ -107,8 +107,7 @@ def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -
             if license is not None:
                 License.objects.select_for_update(of=("self",)).get(pk=license.pk)  # others wait until we are through
             subject.refresh_from_db()
-            if request.POST.get("seen") != _state(subject):
-                raise NotPossible(_what_happened(subject, request.POST.get("seen", "")))
+            _refuse_if_changed(subject, request.POST.get("seen", ""))
             return action.do(subject, form.cleaned_data, _who(request, form))
     except NotPossible as error:
         form.add_error(None, str(error))
@@ -120,6 +119,11 @@ def _state(subject: Any) -> str:
     license = license_of(subject)
     newest = AuditEvent.objects.filter(license=license).first() if license is not None else None
     return f"{newest.pk if newest else 0}-{getattr(subject, 'state', '')}"
+
+
+def _refuse_if_changed(subject: Any, seen: str) -> None:
+    if seen != _state(subject):
+        raise NotPossible(_what_happened(subject, seen))
 
 
 def _what_happened(subject: Any, seen: str) -> str:
@@ -134,16 +138,23 @@ def _what_happened(subject: Any, seen: str) -> str:
     return f"Since you opened this form: {what}. Nothing of yours was done. Look again, then send it once more."
 
 
-def _allowed(request: HttpRequest, slug: str, has_subject: bool = True) -> Action:
+def _allowed_on_rows(request: HttpRequest, slug: str) -> tuple[Action, type[Model]]:
+    action = _allowed(request, slug)
+    if action.on is None:
+        raise Http404
+    return action, action.on
+
+
+def _allowed(request: HttpRequest, slug: str) -> Action:
     action = BY_SLUG.get(slug)
-    if action is None or (action.on is not None) != has_subject:
+    if action is None:
         raise Http404
     if not request.user.has_perm(action.permission):
         raise PermissionDenied
     return action
 
 
-def _who(request: HttpRequest, form: ReasonForm) -> dict[str, str]:
+def _who(request: HttpRequest, form: ReasonForm) -> Who:
     return {"by": staff(request), "reason": form.cleaned_data["reason"]}
 
 

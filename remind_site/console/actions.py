@@ -5,7 +5,7 @@ or `billing` does it. `acting` shows the forms and carries it out; every action 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from django import forms
 from django.contrib.auth.models import User
@@ -240,7 +240,13 @@ class CorrectForm(ReasonForm):
 # --- What is done. Each takes the row, the form's values and {"by", "reason"}, and may raise NotPossible.
 
 Values = dict[str, Any]
-Who = dict[str, str]
+
+
+class Who(TypedDict):
+    """Who does it and why, as `licenses.lifecycle` wants it."""
+
+    by: str
+    reason: str
 
 
 def _issue(_: None, values: Values, who: Who) -> Done:
@@ -391,6 +397,22 @@ def _note(action: AuditEvent.Action, row: ToDo, license: License | None, who: Wh
 # --- When it makes sense to offer it
 
 
+def _always(row: Any) -> bool:
+    return True
+
+
+def _plan_is_kept(license: License) -> bool:
+    return license.plan_is_kept
+
+
+def _is_suspended(license: License) -> bool:
+    return license.suspended_at is not None
+
+
+def _is_not_suspended(license: License) -> bool:
+    return license.suspended_at is None
+
+
 def _waits(row: ToDo) -> bool:
     return row.state == State.WAITING
 
@@ -427,7 +449,7 @@ class Action:
     form: type[ReasonForm]
     do: Callable[[Any, Values, Who], Done]
     hint: str
-    fits: Callable[[Any], bool] = lambda row: True
+    fits: Callable[[Any], bool] = _always
     in_bulk: bool = False
     danger: bool = False
 
@@ -464,7 +486,7 @@ ACTIONS = [
     ),
     Action(
         "follow-paid-plan", "Let the plan follow payments again", License, CHANGE, ReasonForm, _follow_paid_plan,
-        "The plan that is paid for holds again.", fits=lambda license: license.plan_is_kept, in_bulk=True,
+        "The plan that is paid for holds again.", fits=_plan_is_kept, in_bulk=True,
     ),
     Action(
         "extend", "Change the end", License, CHANGE, ExtendForm, _extend,
@@ -475,11 +497,11 @@ ACTIONS = [
     Action(
         "suspend", "Suspend", License, CHANGE, ReasonForm, _suspend,
         "Every call is refused until the license is reinstated. The customer is not mailed; payments go on.",
-        fits=lambda license: license.suspended_at is None, in_bulk=True, danger=True,
+        fits=_is_not_suspended, in_bulk=True, danger=True,
     ),
     Action(
         "reinstate", "Reinstate", License, CHANGE, ReasonForm, _reinstate,
-        "Lifts the suspension.", fits=lambda license: license.suspended_at is not None, in_bulk=True,
+        "Lifts the suspension.", fits=_is_suspended, in_bulk=True,
     ),
     Action(
         "change-email", "Change the owner's email", License, CHANGE, EmailForm, _change_email,
@@ -509,7 +531,8 @@ ACTIONS = [
     ),
     Action(
         "run-event", "Run again", WebhookEvent, "billing.change_webhookevent", ReasonForm, _try_again,
-        "Processes the event once more. Safe at any time: facts are worked out anew from all events, nothing is done twice.",
+        "Processes the event once more. Safe at any time: facts are worked out anew from all events, and nothing is "
+        "done twice.",
         in_bulk=True,
     ),
     Action(
@@ -525,9 +548,10 @@ ACTIONS = [
         "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
     ),
     Action(
-        "reset-second-factor", "Take away the second factor", User, "auth.change_user", ReasonForm, _reset_second_factor,
-        "For whoever lost phone and recovery codes; make sure who is asking. They enrol a new one at their next log-in, "
-        "for which their password is enough. Whoever is logged in as them now is out.",
+        "reset-second-factor", "Take away the second factor", User, "auth.change_user",
+        ReasonForm, _reset_second_factor,
+        "For whoever lost phone and recovery codes; make sure who is asking. They enrol a new one at their next "
+        "log-in, for which their password is enough. Whoever is logged in as them now is out.",
         danger=True,
     ),
     Action(

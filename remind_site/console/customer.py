@@ -65,7 +65,7 @@ def _entries(request: HttpRequest, license: License) -> list[tuple[Any, list[act
     return _with_actions(request, entries.order_by("-created_at", "-id")[:SHOWN])
 
 
-def _refusals(license: License) -> list[dict[str, Any]]:
+def _refusals(license: License) -> list[Any]:
     """What the API refused this license in the last 30 days, by code."""
     since = timezone.now().date() - timedelta(days=30)
     rows = DailyRefusals.objects.filter(license_number=license.pk, day__gte=since).order_by()

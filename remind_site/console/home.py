@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -96,11 +96,15 @@ def _to_do() -> tuple[list[Waits], int]:
     """What failed for good, newest first, and how much of it there is."""
     waiting, count = [], 0
     for model in (WebhookEvent, Mail, Errand):
-        rows = model._default_manager.filter(state=State.FLAGGED)
+        rows: QuerySet[Any] = model._default_manager.filter(state=State.FLAGGED)
+        if model is Mail:
+            rows = rows.select_related("license")
         count += rows.count()
         name = model._meta.model_name
-        for row in rows.select_related("license")[:TO_DO_SHOWN] if model is Mail else rows[:TO_DO_SHOWN]:
-            waiting.append(Waits(str(row), row.note, reverse(f"admin:billing_{name}_change", args=[row.pk])))
+        waiting += [
+            Waits(str(row), row.note, reverse(f"admin:billing_{name}_change", args=[row.pk]))
+            for row in rows[:TO_DO_SHOWN]
+        ]
     failed = Failure.objects.filter(started__gte=timezone.now() - timedelta(days=1)).count()
     if failed:
         count += 1

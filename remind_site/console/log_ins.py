@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.http import HttpRequest
 
 from licenses import addresses, tokens
@@ -11,7 +11,7 @@ from remind_site.models import LogIn
 What = LogIn.What
 
 
-def note(request: HttpRequest | None, what: LogIn.What, user: AbstractUser | None, username: str = "") -> None:
+def note(request: HttpRequest | None, what: LogIn.What, user: User | None, username: str = "") -> None:
     """Write one line."""
     name = username or (user.get_username() if user else "")
     LogIn.objects.create(
@@ -22,11 +22,11 @@ def note(request: HttpRequest | None, what: LogIn.What, user: AbstractUser | Non
     )
 
 
-def note_log_in(sender: Any, request: HttpRequest | None, user: AbstractUser, **kwargs: Any) -> None:
+def note_log_in(sender: Any, request: HttpRequest | None, user: User, **kwargs: Any) -> None:
     note(request, What.LOGGED_IN, user)
 
 
-def note_log_out(sender: Any, request: HttpRequest | None, user: AbstractUser | None, **kwargs: Any) -> None:
+def note_log_out(sender: Any, request: HttpRequest | None, user: User | None, **kwargs: Any) -> None:
     if user is not None:
         note(request, What.LOGGED_OUT, user)
 

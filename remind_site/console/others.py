@@ -6,11 +6,13 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultiple
 
 from licenses.admin import ConsoleAdmin, Days, ReadOnlyAdmin
 from remind_site.models import LogIn
@@ -22,17 +24,27 @@ for model in (User, Group, StaticDevice, TOTPDevice, Failure, OrmQ, Schedule, Su
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[misc]
+class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     hint = "Roles are the groups Support, Billing and Auditor. 'Staff status' opens the console at all."
     list_display = ["username", "email", "is_staff", "is_superuser", "is_active", "last_login"]
     list_filter = ["is_staff", "groups"]
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password", "email", "first_name", "last_name")}),
+        ("What they may", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        ("Since", {"fields": ("last_login", "date_joined")}),
+    )
+    readonly_fields = ("last_login", "date_joined")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_manytomany(db_field, request, widget=UnfoldAdminCheckboxSelectMultiple, **kwargs)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):
     hint = "Support, Billing and Auditor are set anew by every 'manage.py migrate'; for other roles make other groups."
 
 
@@ -60,4 +72,4 @@ class ScheduleAdmin(ReadOnlyAdmin):
 
     @admin.display(description="last run went well")
     def last(self, schedule: Any) -> bool | None:
-        return schedule.success()  # type: ignore[no-any-return]
+        return schedule.success()

@@ -9,7 +9,7 @@ import django_otp
 import segno
 from django import forms
 from django.contrib.auth import logout
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -51,7 +51,7 @@ def view(request: HttpRequest) -> HttpResponse:
     refusal = too_many_tries(request)
     if refusal is not None:
         return cast(HttpResponse, refusal)
-    user = cast(AbstractUser, request.user)
+    user = cast(User, request.user)
     device = TOTPDevice.objects.filter(user=user, confirmed=True).first()
     return _ask(request, user, device) if device else _enrol(request, user)
 
@@ -59,14 +59,14 @@ def view(request: HttpRequest) -> HttpResponse:
 @never_cache
 def recovery_codes(request: HttpRequest) -> HttpResponse:
     """New recovery codes, shown once; the old ones end."""
-    user = cast(AbstractUser, request.user)
+    user = cast(User, request.user)
     if request.method != "POST":
         left = StaticToken.objects.filter(device__user=user).count()
         return _page(request, "console/recovery_codes.html", left=left)
     return _page(request, "console/recovery_codes.html", codes=_new_recovery_codes(user))
 
 
-def _ask(request: HttpRequest, user: AbstractUser, device: TOTPDevice) -> HttpResponse:
+def _ask(request: HttpRequest, user: User, device: TOTPDevice) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if form.is_valid():
         code, (allowed, _) = form.cleaned_data["code"], device.verify_is_allowed()
@@ -80,7 +80,7 @@ def _ask(request: HttpRequest, user: AbstractUser, device: TOTPDevice) -> HttpRe
     return _page(request, "console/second_factor.html", form=form)
 
 
-def _enrol(request: HttpRequest, user: AbstractUser) -> HttpResponse:
+def _enrol(request: HttpRequest, user: User) -> HttpResponse:
     device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=False, defaults={"name": "authenticator app"})
     form = CodeForm(request.POST or None)
     if form.is_valid():
@@ -94,7 +94,7 @@ def _enrol(request: HttpRequest, user: AbstractUser) -> HttpResponse:
     return _page(request, "console/enrol.html", form=form, picture=mark_safe(picture), key=key)  # noqa: S308
 
 
-def _enrolled(request: HttpRequest, user: AbstractUser, device: TOTPDevice) -> HttpResponse:
+def _enrolled(request: HttpRequest, user: User, device: TOTPDevice) -> HttpResponse:
     TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
     device.confirmed = True
     django_otp.login(request, device)
@@ -102,8 +102,8 @@ def _enrolled(request: HttpRequest, user: AbstractUser, device: TOTPDevice) -> H
     return _page(request, "console/recovery_codes.html", codes=_new_recovery_codes(user), just_enrolled=True)
 
 
-def _accepted_by(user: AbstractUser, device: TOTPDevice, code: str) -> Any:
-    """The device that takes the code; recovery codes are longer than six digits, so no try is spent on the wrong one."""
+def _accepted_by(user: User, device: TOTPDevice, code: str) -> Any:
+    """The device that takes the code. Recovery codes are no six digits, so no try is spent on the wrong device."""
     if code.isdigit() and len(code) == device.digits:
         return django_otp.verify_token(user, device.persistent_id, code)
     recovery = StaticDevice.objects.filter(user=user, confirmed=True).first()
@@ -111,7 +111,7 @@ def _accepted_by(user: AbstractUser, device: TOTPDevice, code: str) -> Any:
 
 
 @transaction.atomic
-def _new_recovery_codes(user: AbstractUser) -> list[str]:
+def _new_recovery_codes(user: User) -> list[str]:
     device, _ = StaticDevice.objects.get_or_create(user=user, defaults={"name": "recovery codes"})
     device.token_set.all().delete()
     codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]

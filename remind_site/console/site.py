@@ -63,7 +63,7 @@ class Console(UnfoldAdminSite):
         from remind_site.console import acting, find, second_factor
 
         def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-            return self.admin_view(view)  # type: ignore[no-any-return,type-var,arg-type]
+            return self.admin_view(view)
 
         return [
             path("second-factor/", second_factor.view, name="second-factor"),

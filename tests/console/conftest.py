@@ -13,7 +13,7 @@ ROLES = ("Support", "Billing", "Auditor")
 @pytest.fixture
 def staff(client, db):
     """A superuser."""
-    client.force_login(get_user_model().objects.create_superuser("anna", "anna@example.com", "a-long-password"))
+    client.force_login(get_user_model().objects.create_superuser("anna", "anna@example.com"))
     return client
 
 
@@ -22,7 +22,7 @@ def as_role(db):
     """`as_role("Support")`: a client logged in as one of them."""
 
     def as_role(role):
-        user = get_user_model().objects.create_user(role.lower(), password="a-long-password", is_staff=True)
+        user = get_user_model().objects.create_user(role.lower(), is_staff=True)
         user.groups.add(Group.objects.get(name=role))
         client = Client()
         client.force_login(user)

@@ -79,7 +79,8 @@ def test_an_export_pages_by_key_and_holds_one_page(staff, license, monkeypatch, 
 
 @pytest.mark.parametrize(
     ("cell", "safe"),
-    [("=1+1", "'=1+1"), ("+49", "'+49"), ("-2", "'-2"), ("@a", "'@a"), ("\t=1", "'\t=1"), ("a=1", "a=1"), (-2, -2), (None, "")],
+    [("=1+1", "'=1+1"), ("+49", "'+49"), ("-2", "'-2"), ("@a", "'@a"), ("\t=1", "'\t=1"), ("a=1", "a=1"),
+     (-2, -2), (None, "")],
 )  # fmt: skip
 def test_no_cell_is_a_formula(cell, safe):
     assert neutral(cell) == safe
@@ -107,7 +108,8 @@ def test_a_correction_stands_in_the_list_and_counts(staff, act, license):
 @pytest.mark.parametrize(
     "query",
     [
-        {"created_at_from": "x"}, {"created_at_from": "99999-01-01"}, {"created_at_to": "0001-01-01"}, {"p": "999999"}, {"p": "x"}, {"o": "99.-3"},
+        {"created_at_from": "x"}, {"created_at_from": "99999-01-01"}, {"created_at_to": "0001-01-01"},
+        {"p": "999999"}, {"p": "x"}, {"o": "99.-3"},
         {"license__id__exact": "9" * 40}, {"license__id__exact": "\x00"}, {"plan__id__exact": "x"}, {"nope": "1"},
         {"model": "\x00"}, {"q": "\x00"}, {"all": ""}, {"outcome__exact": "\x00"}, {"_facets": "True"}, {"e": "1"},
     ],
