@@ -100,8 +100,8 @@ class LedgerPaginator(Paginator):
 class UsageRecordAdmin(ReadOnlyAdmin):
     list_before_template = "console/ledger_totals.html"
     list_display = [
-        "id", "created_at", "license", "plan", "state", "outcome", "model", "input_tokens", "output_tokens",
-        "charge_cents", "provider_cost_usd", "request_id",
+        "created_at", "license", "plan", "how", "charge_cents", "cost", "model", "input_tokens", "output_tokens", "id",
+        "request_id",
     ]  # fmt: skip
     list_filter = [
         OfLicense,
@@ -115,6 +115,16 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     paginator = LedgerPaginator
     search_fields = ["=request_id"]
     search_help_text = "A request id, whole. By license: the filter."
+
+    @admin.display(description="outcome", ordering="outcome")
+    def how(self, entry: UsageRecord) -> str:
+        if entry.state == UsageRecord.State.RESERVED:
+            return "under way"
+        return entry.get_outcome_display() + (", free" if entry.state == UsageRecord.State.RELEASED else "")
+
+    @admin.display(description="cost, US dollars", ordering="provider_cost_usd")
+    def cost(self, entry: UsageRecord) -> str:
+        return f"{entry.provider_cost_usd:.6f}"
 
     EXPORTED = (
         ("entry", lambda entry: entry.pk),

@@ -266,17 +266,26 @@ def _issue(_: None, values: Values, who: Who) -> Done:
 
 def _add_token(license: License, values: Values, who: Who) -> Done:
     if values["deliver"] == MAIL:
-        mails.resend_token(license, **who)
+        _queue_token(license, who)
         return Done(f"A token is on its way to {license.email}.", license)
     token, secret = lifecycle.add_token(license, label=values["label"], **who)
     return Done(f"Token {token} is issued.", license, token, secret)
+
+
+def _queue_token(license: License, who: Who) -> None:
+    decision = decide(license, timezone.now())
+    if decision is not Decision.ACTIVE:  # such a mail would be canceled in silence
+        raise NotPossible(
+            f"A token is mailed only where it opens something; this license is refused, with '{decision}'."
+        )
+    mails.resend_token(license, **who)
 
 
 def _rotate(token: LicenseToken, values: Values, who: Who) -> Done:
     goes_on = f"{token} goes on for a day."
     if values["deliver"] == MAIL:
         lifecycle.phase_out(token, **who)
-        mails.resend_token(token.license, **who)
+        _queue_token(token.license, who)
         return Done(f"A new token is on its way to {token.license.email}. {goes_on}", token.license)
     new, secret = lifecycle.rotate(token, **who)
     return Done(f"Token {new} is issued. {goes_on}", token.license, new, secret)
@@ -345,7 +354,7 @@ def _change_notes(license: License, values: Values, who: Who) -> Done:
 
 
 def _mail_token(license: License, values: Values, who: Who) -> Done:
-    mails.resend_token(license, **who)
+    _queue_token(license, who)
     return Done(f"A mail with a new token will leave for {license.email} within a minute.")
 
 

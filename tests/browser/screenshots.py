@@ -32,7 +32,7 @@ def take(page, name, whole=True):
 
 def test_wide(visit):
     FOLDER.mkdir(exist_ok=True)
-    page = visit("admin", width=1200, height=760)
+    page = visit("admin", width=1360, height=820)
     for name, path in PAGES.items():
         assert page.goto(path).status == 200
         take(page, name, whole=name in {"customer", "home", "customer-suspended"})
@@ -56,11 +56,11 @@ def test_narrow(visit):
         take(page, f"{name}-narrow", whole=False)
 
 
-@pytest.mark.parametrize("width", [1200])
+@pytest.mark.parametrize("width", [1360])
 def test_door(visit, width):
     from tests.browser.conftest import log_in
 
-    page = visit(width=width, height=760)
+    page = visit(width=width, height=820)
     page.goto("/admin/login/")
     take(page, "log-in", whole=False)
     log_in(page, "newcomer")

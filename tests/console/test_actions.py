@@ -208,6 +208,18 @@ def test_a_new_token_is_mailed(staff, act, license, mailbox):
     assert AuditEvent.objects.filter(action="mail_queued", by="staff:anna").exists()
 
 
+def test_no_token_is_mailed_for_a_license_that_may_not_act(staff, act, license, token):
+    lifecycle.suspend(license, by="x", reason="y")
+    for slug, row, more in [
+        ("mail-token", license, {}),
+        ("issue-token", license, {"deliver": "mail"}),
+        ("rotate-token", license.tokens.get(), {"deliver": "mail"}),
+    ]:
+        assert "refused, with &#x27;license_suspended&#x27;" in act(staff, slug, row, **more).text
+    assert not Mail.objects.exists()
+    assert license.tokens.get().expires_at is None
+
+
 # --- Mails, events, errands
 
 
