@@ -20,7 +20,7 @@ from unfold.contrib.filters.admin import (
     RelatedDropdownFilter,
 )
 
-from billing import figures, sales
+from billing import sales
 from billing.export import as_csv
 from billing.models import (
     Adjustment,
@@ -41,7 +41,7 @@ from billing.models import (
     UsageRecord,
     WebhookEvent,
 )
-from licenses.admin import Days, KeptAdmin, LicenseAdmin, OfLicense, ReadOnlyAdmin
+from licenses.admin import Days, KeptAdmin, OfLicense, ReadOnlyAdmin
 from licenses.errors import Invalid
 
 
@@ -332,20 +332,3 @@ class ErrandAdmin(ToDoAdmin):
     list_display = ["kind", "state", "subject", "note", "created_at", "tries", "due_at", "done_at"]
     list_filter = [("kind", ChoicesDropdownFilter), *ToDoAdmin.list_filter]
     search_fields = ["=subject"]
-
-
-class QuotaFilter(DropdownFilter):
-    """An addition to the list of licenses that is billing's, since billing counts."""
-
-    title, parameter_name = "this month's quota", "quota"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("80", "80% used, or more"), ("100", "used up")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in {"80", "100"}:
-            return queryset
-        return queryset.filter(pk__in=figures.near_quota(int(self.value() or 0)).values("pk"))
-
-
-LicenseAdmin.list_filter = [*LicenseAdmin.list_filter, QuotaFilter]

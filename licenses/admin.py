@@ -1,4 +1,6 @@
-"""Plans, licenses, tokens and the audit trail in the console: lists and what can be read. What is done to them goes
+"""Plans, tokens and the audit trail in the console, and what every list there has in common.
+
+The list of licenses draws on billing too, so it is in `remind_site.console.licenses`. What is done to a row goes
 through the site's actions (`admin_site.actions_on`), which end in `licenses.lifecycle`.
 """
 
@@ -8,22 +10,18 @@ from typing import Any
 from django.contrib import admin
 from django.db import models
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.shortcuts import redirect
-from django.utils import timezone
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import (
     ChoicesDropdownFilter,
-    DropdownFilter,
     RangeDateFilter,
-    RelatedDropdownFilter,
     TextFilter,
 )
 from unfold.utils import parse_date_str
 
 from licenses import tokens
-from licenses.decisions import Decision, with_decision
-from licenses.models import AuditEvent, License, LicenseToken, Plan
+from licenses.models import AuditEvent, LicenseToken, Plan
 
 
 def staff(request: HttpRequest) -> str:
@@ -107,10 +105,10 @@ class OfLicense(TextFilter):
         number = (self.value() or "").strip()
         if not number:
             return queryset
-        return queryset.filter(license_id=int(number)) if _is_number(number) else queryset.none()
+        return queryset.filter(license_id=int(number)) if is_number(number) else queryset.none()
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
@@ -124,75 +122,6 @@ class PlanAdmin(KeptAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Plan | None = None) -> list[str]:
         return ["slug"] if obj else []
-
-
-class StatusFilter(DropdownFilter):
-    title, parameter_name = "status", "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(decision, decision) for decision in Decision if decision is not Decision.TOKEN_REVOKED]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(decision=self.value()) if self.value() else queryset
-
-
-class EndsSoonFilter(DropdownFilter):
-    title, parameter_name = "ends", "ends"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("7", "within 7 days"), ("14", "within 14 days"), ("30", "within 30 days")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in {"7", "14", "30"}:
-            return queryset
-        now = timezone.now()
-        return queryset.filter(ends__gt=now, ends__lte=now + timedelta(days=int(self.value() or 0)))
-
-
-@admin.register(License)
-class LicenseAdmin(ReadOnlyAdmin):
-    """The page about one license is the site's own."""
-
-    list_display = ["number", "email", "plan", "status", "ends", "created_at"]
-    list_display_links = ["number", "email"]
-    list_filter = [("plan", RelatedDropdownFilter), StatusFilter, EndsSoonFilter, ("created_at", Days)]
-    list_select_related = ["plan"]
-    search_fields = ["=id", "email", "tokens__prefix__startswith"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[License]:
-        return with_decision(super().get_queryset(request), timezone.now())
-
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[License], term: str) -> Any:
-        """By what the term looks like, so that the database need not try everything."""
-        term = term.strip()
-        if _is_number(term.removeprefix("#")):
-            return queryset.filter(pk=int(term.removeprefix("#"))), False
-        if term.startswith("remind_"):
-            return queryset.filter(pk__in=LicenseToken.objects.filter(prefix__startswith=term).values("license")), False
-        return queryset.filter(email__icontains=term) if term else queryset, False
-
-    @admin.display(ordering="id")
-    def number(self, license: License) -> int:
-        return license.pk
-
-    @admin.display(ordering="decision")
-    def status(self, license: License) -> str:
-        return license.decision  # type: ignore[attr-defined]  # annotated
-
-    @admin.display
-    def ends(self, license: License) -> Any:
-        return license.ends_at
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("licenses.add_license")
-
-    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return redirect("admin:act-new", "issue-license")
-
-    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
-        if not _is_number(object_id):
-            return redirect("admin:licenses_license_changelist")
-        return self.admin_site.customer_page(request, int(object_id))
 
 
 @admin.register(LicenseToken)

@@ -8,7 +8,7 @@ class ConsoleConfig(AdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        from remind_site.console import log_ins, others, roles  # noqa: F401  # after all apps registered theirs
+        from remind_site.console import licenses, log_ins, others, roles  # noqa: F401  # after all apps registered theirs
 
         post_migrate.connect(roles.install, sender=self)
         user_logged_in.connect(log_ins.note_log_in)

@@ -51,8 +51,7 @@ def figures(request: HttpRequest) -> dict[str, Any]:
         "now": now,
         "today": sums.between(today, today),
         "month": sums.between(month, today),
-        "refusals": sums.refusals_by_code(month, today),
-        "refusals_today": dict(sums.refusals_by_code(today, today)),
+        "refusals": _refusals(month, today),
         "other_currencies": sums.other_currencies(month, today),
         "plans": _plans(now.date().replace(day=1)),
         "to_do": to_do,
@@ -90,6 +89,12 @@ def _plans(since: date) -> list[Plan]:
     for plan in plans:
         plan.counts = counts.get(plan.pk, {})  # type: ignore[attr-defined]
     return plans
+
+
+def _refusals(month: date, today: date) -> list[tuple[str, int, int]]:
+    """(code, how often today, how often this month)"""
+    of_today = dict(sums.refusals_by_code(today, today))
+    return [(code, of_today.get(code, 0), count) for code, count in sums.refusals_by_code(month, today)]
 
 
 def _to_do() -> tuple[list[Waits], int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -59,6 +59,10 @@ class Console(UnfoldAdminSite):
 
         return super().index(request, {**home.figures(request), **(extra_context or {})})
 
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Not unfold's: it keeps what was searched for, whole tokens too, in address and cache; `find` does not."""
+        raise Http404
+
     def extra_urls(self) -> list[URLPattern]:
         from remind_site.console import acting, find, second_factor
 
@@ -75,12 +79,6 @@ class Console(UnfoldAdminSite):
         ]
 
     # What `licenses` and `billing` show on their own pages, without knowing who offers it.
-
-    def customer_page(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The page about one license and its owner."""
-        from remind_site.console import customer
-
-        return customer.page(request, pk)
 
     def actions_on(self, request: HttpRequest, subject: Any) -> list[Any]:
         """What this member of staff can do with a row now."""

@@ -102,3 +102,28 @@ def test_the_page_costs_a_bounded_number_of_queries(staff, license, token, post,
     with django_assert_max_num_queries(30):
         page = staff.get(f"/admin/licenses/license/{license.pk}/change/")
     assert page.status_code == 200
+
+
+def test_nothing_that_a_customer_typed_is_markup(staff, deliver, prices, paddle):
+    from billing.models import Customer, UsageRecord, WebhookEvent
+
+    life = Life(prices["pro"])
+    deliver(life.customer(name="<img src=x onerror=alert(1)>"), life.created(), life.completed())
+    license = license_of(life)
+    UsageRecord.objects.create(
+        license=license, plan=license.plan, month="2026-11-01", request_id="<b>id</b>", model="<i>m</i>",
+        created_at=license.created_at,
+    )  # fmt: skip
+    event = WebhookEvent.objects.filter(event_type="customer.created").get()
+    assert Customer.objects.get().name.startswith("<img")
+    for path in (
+        "billing/customer/", f"billing/webhookevent/{event.pk}/change/", f"licenses/license/{license.pk}/change/",
+        "billing/usagerecord/",
+    ):  # fmt: skip
+        page = staff.get(f"/admin/{path}").text
+        for markup in ("<img src=x", "<b>id", "<i>m"):
+            assert markup not in page, path
+
+
+def test_unfolds_own_search_is_closed(staff):
+    assert staff.get("/admin/search/", {"s": "x"}).status_code == 404

@@ -30,7 +30,6 @@ def home(staff):
 def test_todays_figures_are_the_ledgers(staff, act, post, openai, license):
     for _ in range(3):
         assert post().json()["degraded"] is False
-    openai.fault = "status_500" if hasattr(openai, "fault") else None
     post(bearer=None)
     post("")
     seen = home(staff)
@@ -41,7 +40,7 @@ def test_todays_figures_are_the_ledgers(staff, act, post, openai, license):
     cost = sum(entry.provider_cost_usd for entry in ledger)
     assert cost > 0
     assert DailyUsage.objects.get(plan=license.plan).provider_cost_usd == cost
-    assert dict(seen["refusals"]) == {"token_missing": 1, "invalid": 1}
+    assert sorted(seen["refusals"]) == [("invalid", 1, 1), ("token_missing", 1, 1)]
     assert today.refused == 2
     assert seen["month"].answered == 3
 
