@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import path
@@ -112,7 +113,6 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         ("created_at", Days),
     ]
     list_select_related = ["license", "plan"]
-    paginator = LedgerPaginator
     search_fields = ["=request_id"]
     search_help_text = "A request id, whole. By license: the filter."
 
@@ -125,6 +125,10 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     @admin.display(description="cost, US dollars", ordering="provider_cost_usd")
     def cost(self, entry: UsageRecord) -> str:
         return f"{entry.provider_cost_usd:.6f}"
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator:
+        paginator = LedgerPaginator if queryset.model is UsageRecord else Paginator  # the latter for a row's history
+        return paginator(queryset, *args, **kwargs)
 
     EXPORTED = (
         ("entry", lambda entry: entry.pk),
@@ -156,7 +160,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         try:
             rows = self.get_changelist_instance(request).queryset
-        except IncorrectLookupParameters:
+        except (IncorrectLookupParameters, ValueError, OverflowError, DataError):
             raise Invalid("These filters can't be read. Please choose them anew in the list.") from None
         return as_csv(rows, self.EXPORTED, "ledger.csv")
 

@@ -7,10 +7,10 @@ through the site's actions (`admin_site.actions_on`), which end in `licenses.lif
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from django.contrib import admin
-from django.db import models
+from django.contrib import admin, messages
+from django.db import DataError, models, transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import (
@@ -20,13 +20,13 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.utils import parse_date_str
 
-from licenses import tokens
+from licenses import lifecycle
 from licenses.models import AuditEvent, LicenseToken, Plan
 
 
 def staff(request: HttpRequest) -> str:
     """How a member of staff stands in the audit trail."""
-    return f"staff:{request.user.get_username()}"
+    return f"staff:{request.user.get_username()}"[:150]
 
 
 class ConsoleAdmin(ModelAdmin):
@@ -52,20 +52,33 @@ class ConsoleAdmin(ModelAdmin):
         return super().changeform_view(request, object_id, form_url, context)
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """A whole token that was typed into a search box leaves the address at once; its prefix finds as much."""
-        term = request.GET.get("q", "").strip()
-        if tokens.is_well_formed(term):
-            query = request.GET.copy()
-            query["q"] = tokens.visible_prefix(term)
-            return redirect(f"{request.path}?{query.urlencode()}")
-        return super().changelist_view(request, extra_context)
+        """The list; where address or choice can't be read, the plain list and a word about it."""
+        chosen = request.POST.getlist("_selected_action")
+        if isinstance(self.opts.pk, models.IntegerField) and not all(map(is_number, chosen)):
+            return self._plain_list(request, "What was chosen can't be read. Please choose again.")
+        try:
+            return super().changelist_view(request, extra_context)
+        except (ValueError, OverflowError, DataError):
+            return self._plain_list(request, "These filters can't be read. Please choose them anew.")
+
+    def _plain_list(self, request: HttpRequest, problem: str) -> HttpResponse:
+        self.message_user(request, problem, messages.ERROR)
+        return redirect(request.path)
 
 
 class KeptAdmin(ConsoleAdmin):
-    """For what may change, but is never deleted."""
+    """For what may change, but is never deleted; each change stands in the audit trail."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    @transaction.atomic
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        changes = {name: [str(form.initial.get(name, "")), str(form.cleaned_data[name])] for name in form.changed_data}
+        super().save_model(request, obj, form, change)
+        about = f"{self.opts.verbose_name} {obj.pk}: {obj}"
+        action = AuditEvent.Action.CATALOG_CHANGED
+        lifecycle.record(action, license=None, by=staff(request), reason="", about=about, changes=changes)
 
 
 class ReadOnlyAdmin(KeptAdmin):
@@ -83,7 +96,10 @@ class Days(RangeDateFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         name = self.field_path
-        first, last = (self._day(f"{name}_{end}") for end in ("from", "to"))
+        try:
+            first, last = (self._day(f"{name}_{end}") for end in ("from", "to"))
+        except ValueError:
+            return queryset.none()  # better nothing than all, which somebody would take for the days they meant
         starts = f"{name}__gte", first and datetime.combine(first, time(), UTC)
         ends = f"{name}__lt", last and datetime.combine(last, time(), UTC) + timedelta(days=1)
         if not isinstance(self.field, models.DateTimeField):
@@ -91,9 +107,12 @@ class Days(RangeDateFilter):
         return queryset.filter(**{lookup: value for lookup, value in (starts, ends) if value is not None})
 
     def _day(self, parameter: str) -> date | None:
-        """The day that was asked for; None where there is none, or none that can be read."""
-        found = parse_date_str(str(self.used_parameters.get(parameter) or ""))
-        return found if found is not None and 1900 < found.year < 9999 else None
+        """The day that was asked for, if any. Raises ValueError where it can't be read."""
+        text = str(self.used_parameters.get(parameter) or "")
+        found = parse_date_str(text)
+        if text and (found is None or not 1900 < found.year < 9999):
+            raise ValueError(text)
+        return found
 
 
 class OfLicense(TextFilter):

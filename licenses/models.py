@@ -186,6 +186,7 @@ class AuditEvent(models.Model):
         MAIL_CANCELED = "mail_canceled", "mail canceled"
         TRIED_AGAIN = "tried_again", "tried again"
         SEEN_TO = "seen_to", "seen to by a person"
+        CATALOG_CHANGED = "catalog_changed", "plan or price changed"
         SECOND_FACTOR_RESET = "2fa_reset", "second factor taken away"
 
     license = models.ForeignKey(

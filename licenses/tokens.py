@@ -20,6 +20,10 @@ _FORM = re.compile(
 )
 # Any string that looks like a token, well-formed or not, in an address too; for scrubbing what we did not write.
 _LOOKS_LIKE_TOKEN = re.compile(r"remind(?:_|%5f)[a-z][a-z0-9-]{2,30}(?:_|%5f)[a-z0-9]{8,}", re.IGNORECASE)
+# The same, with what may be shown of it as a group.
+_WITH_SECRET = re.compile(
+    rf"(remind(?:_|%5f)[a-z][a-z0-9-]{{2,30}}(?:_|%5f)[a-z0-9]{{{PREFIX_SECRET_LENGTH}}})[a-z0-9]{{2,}}", re.IGNORECASE
+)
 
 
 def mint(plan_slug: str) -> str:
@@ -53,6 +57,11 @@ def mask(token: str) -> str:
 def scrub(text: str) -> str:
     """The text with everything that looks like a token masked."""
     return _LOOKS_LIKE_TOKEN.sub(lambda match: mask(match[0]), text)
+
+
+def shorten(text: str) -> str:
+    """The text with every token in it cut to its visible prefix, so that it still says which was meant."""
+    return _WITH_SECRET.sub(r"\1", text)
 
 
 def _checksum(body: str) -> str:

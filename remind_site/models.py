@@ -12,6 +12,7 @@ class LogIn(models.Model):
         SECOND_FACTOR = "second_factor", "gave the second factor"
         ENROLLED = "enrolled", "enrolled a second factor"
         RECOVERED = "recovered", "used a recovery code"
+        NEW_CODES = "new_codes", "made new recovery codes"
         LOGGED_OUT = "logged_out", "logged out"
         FAILED = "failed", "wrong name or password"
         WRONG_CODE = "wrong_code", "wrong code"

@@ -99,7 +99,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "remind_site.middleware.license_token.LicenseTokenMiddleware",
     "remind_site.middleware.address_limit.AddressLimitMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "remind_site.middleware.sessions.SessionMiddleware",
     "remind_site.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -69,7 +69,7 @@ def _settings() -> Iterator[Finding]:
 def _plans() -> Iterator[Finding]:
     for plan in Plan.objects.filter(is_public=True, is_active=True, price_cents__gt=0):
         offered = plan.prices.filter(interval=PlanPrice.Interval.MONTH, is_offered=True).exists()
-        yield Finding(f"{plan} has a monthly price", offered, "Console, Billing, Plan prices: add its pri_… there.")
+        yield Finding(f"{plan} has a monthly price", offered, "Console, Prices at Paddle: add its pri_… there.")
 
 
 def _prices() -> Iterator[Finding]:

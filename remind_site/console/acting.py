@@ -4,10 +4,12 @@ Two people at one license: the form remembers what it was shown for, and whoever
 did before anything is done.
 """
 
-from collections.abc import Iterable
+import re
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import admin, messages
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -15,14 +17,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 
-from licenses.admin import staff
+from licenses.admin import is_number, staff
 from licenses.lifecycle import NotPossible
 from licenses.models import AuditEvent, License
 from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Who, in_bulk, license_of
 
 MOST_AT_ONCE = 500
+FORM_LIFE = 24 * 3600  # seconds
+SENT_BEFORE = "This form was sent before, and what it asked for was tried then. Look what came of it before you go on."
 
 
 def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
@@ -32,8 +35,9 @@ def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
         raise Http404
     form = action.form(request.POST or None)
     if form.is_valid():
-        done = action.do(None, form.cleaned_data, _who(request, form))
-        return _after(request, done, None)
+        done = _try(request, action, None, form)
+        if done is not None:
+            return _after(request, done, None)
     return _page(request, action, form, title=action.label, back=reverse("admin:index"))
 
 
@@ -53,16 +57,15 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def on_many(request: HttpRequest, slug: str) -> HttpResponse:
     """What a list's bulk action leads to: one form for all chosen rows, then a message with the counts."""
     action, model = _allowed_on_rows(request, slug)
-    rows = model._default_manager.filter(pk__in=_chosen(request))
+    rows = list(model._default_manager.filter(pk__in=_chosen(request)))
     if request.method != "POST" or not rows:
         messages.error(request, "Choose some rows of the list first.")
         return redirect(_list_of(model))
-    form = _bulk_form(action, request, rows)
-    if form.is_bound and form.is_valid():
-        _do_all(request, action, form, rows)
-        return redirect(_list_of(model))
-    title = f"{action.label}: {len(rows)} {_plural(model, len(rows))}"
-    return _page(request, action, form, title=title, rows=rows, back=_list_of(model))
+    form = action.form(request.POST, subject=rows[0])
+    if not form.is_valid():
+        return _bulk_page(request, action, form, rows)
+    _do_all(request, action, form, rows)
+    return redirect(_list_of(model))
 
 
 def bulk_actions(request: HttpRequest, model: type[Model]) -> dict[str, Any]:
@@ -75,50 +78,71 @@ def _opener(action: Action) -> Any:
         if rows.count() > MOST_AT_ONCE:
             model_admin.message_user(request, f"Choose at most {MOST_AT_ONCE} at once.", messages.ERROR)
             return None
-        form = action.form(subject=rows.first())
-        title = f"{action.label}: {len(rows)} {_plural(rows.model, len(rows))}"
-        return _page(request, action, form, title=title, rows=rows, back=_list_of(rows.model))
+        return _bulk_page(request, action, action.form(subject=rows.first()), list(rows))
 
     return open_form
 
 
-def _bulk_form(action: Action, request: HttpRequest, rows: QuerySet[Any]) -> ReasonForm:
-    return action.form(request.POST, subject=rows[0])
+def _bulk_page(request: HttpRequest, action: Action, form: ReasonForm, rows: list[Any]) -> HttpResponse:
+    title = f"{action.label}: {len(rows)} {_plural(type(rows[0]), len(rows))}"
+    chosen = [(row, _state(row)) for row in rows]
+    return _page(request, action, form, title=title, rows=chosen, back=_list_of(type(rows[0])))
 
 
-def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: Iterable[Any]) -> None:
-    count, total = 0, 0
+def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[Any]) -> None:
+    if not _is_first_time(request):
+        messages.error(request, SENT_BEFORE)
+        return
+    count = 0
     for row in rows:
-        total += 1
         try:
-            with transaction.atomic():
-                action.do(row, form.cleaned_data, _who(request, form))
+            _carry_out(request, action, row, form, seen=request.POST.get(f"seen-{row.pk}", ""))
             count += 1
         except NotPossible as error:
             messages.warning(request, f"{row}: {error}")
-    messages.success(request, f"{action.label}: done for {count} of {total}.")
+    level = messages.SUCCESS if count == len(rows) else messages.WARNING
+    messages.add_message(request, level, f"{action.label}: done for {count} of {len(rows)}.")
 
 
 def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -> Done | None:
     """Carry it out; None where the form now says why not."""
+    if not _is_first_time(request):
+        form.add_error(None, SENT_BEFORE)
+        return None
     try:
-        with transaction.atomic():
-            license = license_of(subject)
-            if license is not None:
-                License.objects.select_for_update(of=("self",)).get(pk=license.pk)  # others wait until we are through
-            subject.refresh_from_db()
-            _refuse_if_changed(subject, request.POST.get("seen", ""))
-            return action.do(subject, form.cleaned_data, _who(request, form))
+        return _carry_out(request, action, subject, form, seen=request.POST.get("seen", ""))
     except NotPossible as error:
         form.add_error(None, str(error))
         return None
 
 
+@transaction.atomic
+def _carry_out(request: HttpRequest, action: Action, subject: Any, form: ReasonForm, seen: str) -> Done:
+    """Do it, unless something was done since the form was shown.
+
+    Raises:
+        NotPossible: and why.
+    """
+    if subject is not None:
+        license = license_of(subject)
+        if license is not None:
+            License.objects.select_for_update(of=("self",)).get(pk=license.pk)  # others wait until we are through
+        subject.refresh_from_db()
+        _refuse_if_changed(subject, seen)
+    return action.do(subject, form.cleaned_data, _who(request, form))
+
+
+def _is_first_time(request: HttpRequest) -> bool:
+    """Whether this very form is sent for the first time: not a reload, not a second click."""
+    once = request.POST.get("once", "")
+    return bool(re.fullmatch(r"[0-9a-f]{32}", once)) and cache.add(f"console-form:{once}", 1, FORM_LIFE)
+
+
 def _state(subject: Any) -> str:
-    """What a form was shown for: the license's last audit event, and the row's own state where it has one."""
+    """What a form was shown for: the license's last audit event, and how far the row was where it has a state."""
     license = license_of(subject)
     newest = AuditEvent.objects.filter(license=license).first() if license is not None else None
-    return f"{newest.pk if newest else 0}-{getattr(subject, 'state', '')}"
+    return f"{newest.pk if newest else 0}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
 
 
 def _refuse_if_changed(subject: Any, seen: str) -> None:
@@ -127,7 +151,8 @@ def _refuse_if_changed(subject: Any, seen: str) -> None:
 
 
 def _what_happened(subject: Any, seen: str) -> str:
-    since = int(number) if (number := seen.partition("-")[0]).isdigit() else 0
+    number = seen.partition("-")[0]
+    since = int(number) if is_number(number) else 0
     events = AuditEvent.objects.filter(license=license_of(subject), pk__gt=since) if license_of(subject) else []
     told = "; ".join(
         f"{event.get_action_display()} by {event.by} at {event.at:%H:%M} UTC"
@@ -177,8 +202,8 @@ def _after(request: HttpRequest, done: Done, subject: Any) -> HttpResponse:
 
 
 def _page(request: HttpRequest, action: Action, form: ReasonForm, **context: Any) -> HttpResponse:
-    context = {**admin.site.each_context(request), "action": action, "form": form, "now": timezone.now(), **context}
-    return TemplateResponse(request, "console/act.html", context, status=200)
+    context = {**admin.site.each_context(request), "action": action, "form": form, "once": uuid4().hex, **context}
+    return TemplateResponse(request, "console/act.html", context)
 
 
 def _page_of(row: Any) -> str:

@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypedDict
 
 from django import forms
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
@@ -20,7 +22,7 @@ from billing import mails, outbox, quota
 from billing.models import Errand, Mail, State, UsageRecord, WebhookEvent
 from billing.models.outbox import ToDo
 from billing.months import month_of, start_of_next
-from licenses import lifecycle
+from licenses import lifecycle, tokens
 from licenses.decisions import Decision, decide
 from licenses.lifecycle import NotPossible
 from licenses.models import MOST, AuditEvent, License, LicenseToken, Plan
@@ -57,6 +59,15 @@ class ReasonForm(forms.Form):
         )
         super().__init__(*args, **kwargs)
         self.order_fields([name for name in self.fields if name != "reason"])
+        next(iter(self.fields.values())).widget.attrs["autofocus"] = True
+
+    def clean(self) -> dict[str, Any]:
+        """No token is kept, wherever it was pasted."""
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        for name, value in list(values.items()):
+            if isinstance(value, str) and tokens.shorten(value) != value:
+                self.add_error(name, "This holds a token, and what is written here is kept. Leave the token out.")
+        return values
 
     def now(self) -> dict[str, Any]:
         """What the fields hold before anything is changed."""
@@ -123,7 +134,7 @@ def _last_day(ends_at: datetime | None) -> date | None:
 
 
 class IssueForm(ReasonForm):
-    email = forms.EmailField(label="Owner's email", widget=widgets.UnfoldAdminEmailInputWidget)
+    email = forms.EmailField(label="Owner's email", max_length=254, widget=widgets.UnfoldAdminEmailInputWidget)
     plan = _plan()
     last_day = LastDayField()
     quota = _number("Quota", "Suggestions per month. Empty: the plan's.")
@@ -145,13 +156,15 @@ class IssueForm(ReasonForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        values = super().clean() or self.cleaned_data
+        values = super().clean()
         known = License.objects.filter(email=str(values.get("email", "")).lower()).first()
         if known and not values.get("is_further"):
-            self.add_error(
-                "email", f"This address has license {known.pk} already. Tick the box below for a further one."
-            )
+            self.add_error("email", _has_one(known))
         return values
+
+
+def _has_one(known: License) -> str:
+    return f"This address has license {known.pk} already. Tick the box below for a further one."
 
 
 class TokenForm(ReasonForm):
@@ -199,7 +212,7 @@ class BonusForm(ReasonForm):
 
 
 class EmailForm(ReasonForm):
-    email = forms.EmailField(label="Owner's email", widget=widgets.UnfoldAdminEmailInputWidget)
+    email = forms.EmailField(label="Owner's email", max_length=254, widget=widgets.UnfoldAdminEmailInputWidget)
 
     def now(self) -> dict[str, Any]:
         return {"email": self.subject.email}
@@ -250,6 +263,10 @@ class Who(TypedDict):
 
 
 def _issue(_: None, values: Values, who: Who) -> Done:
+    Plan.objects.select_for_update(no_key=True).get(pk=values["plan"].pk)  # two for one address take turns
+    known = License.objects.filter(email=values["email"].lower()).first()
+    if known and not values["is_further"]:
+        raise NotPossible(_has_one(known))
     license = lifecycle.issue(
         values["email"],
         values["plan"],
@@ -395,6 +412,9 @@ def _correct(entry: UsageRecord, values: Values, who: Who) -> Done:
 def _reset_second_factor(user: User, values: Values, who: Who) -> Done:
     for devices in (TOTPDevice, StaticDevice):
         devices.objects.filter(user=user).delete()
+    for session in Session.objects.filter(expire_date__gt=timezone.now()):
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
+            session.delete()
     lifecycle.record(AuditEvent.Action.SECOND_FACTOR_RESET, license=None, about=f"staff: {user}", **who)
     return Done(f"{user} has no second factor any more, and enrols a new one at the next log-in.")
 
@@ -463,6 +483,7 @@ class Action:
     danger: bool = False
 
 
+SUPERUSERS = "nobody.but_superusers"  # a permission that can be given to nobody
 CHANGE, ADD_TOKEN, CHANGE_TOKEN = "licenses.change_license", "licenses.add_licensetoken", "licenses.change_licensetoken"
 
 ACTIONS = [
@@ -557,7 +578,7 @@ ACTIONS = [
         "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
     ),
     Action(
-        "reset-second-factor", "Take away the second factor", User, "auth.change_user",
+        "reset-second-factor", "Take away the second factor", User, SUPERUSERS,
         ReasonForm, _reset_second_factor,
         "For whoever lost phone and recovery codes; make sure who is asking. They enrol a new one at their next "
         "log-in, for which their password is enough. Whoever is logged in as them now is out.",

@@ -36,7 +36,7 @@ def view(request: HttpRequest) -> HttpResponse:
         if tokens.is_well_formed(term):
             messages.info(request, f"This is the license of the token that begins with {tokens.visible_prefix(term)}.")
         return redirect("admin:licenses_license_change", found[0].pk)
-    return _page(request, _safe(term), found)
+    return _page(request, tokens.shorten(term), found)
 
 
 def matches(term: str) -> "QuerySet[License]":
@@ -64,11 +64,6 @@ def _by_paddle_id(paddle_id: str) -> "QuerySet[License, int]":
         | Q(subscriptions__payments__adjustments__paddle_id=paddle_id)
     )
     return License.objects.filter(owner | bought).values_list("pk", flat=True)
-
-
-def _safe(term: str) -> str:
-    """The term as the page may repeat it: never a whole token."""
-    return tokens.visible_prefix(term) + "…" if tokens.is_well_formed(term) else tokens.scrub(term)
 
 
 def _page(request: HttpRequest, term: str, found: list[License] | None) -> HttpResponse:

@@ -209,7 +209,11 @@ def _money_chart(labels: list[str], rows: list[sums.Figures]) -> str:
 
 
 def _chart_options(stacked: bool) -> str:
-    axis = {"stacked": stacked, "grid": {"display": False}, "ticks": {"maxTicksLimit": 8}}
+    axis = {
+        "stacked": stacked,
+        "grid": {"display": False},
+        "ticks": {"maxTicksLimit": 8, "precision": 0 if stacked else 2},
+    }
     return json.dumps({
         "responsive": True,
         "maintainAspectRatio": False,

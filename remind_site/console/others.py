@@ -39,6 +39,12 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
     )
     readonly_fields = ("last_login", "date_joined")
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)  # whoever could change staff could become anybody
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # their name stands in the audit trail; untick 'active'
+
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(
             db_field, request, widget=UnfoldAdminCheckboxSelectMultipleWidget, **kwargs

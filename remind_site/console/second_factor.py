@@ -3,6 +3,7 @@
 Keys, codes and their throttling are django-otp's; here are the pages, for whoever has given the password.
 """
 
+from math import ceil
 from typing import Any, cast
 
 import django_otp
@@ -12,8 +13,12 @@ from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
@@ -22,10 +27,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from remind_site.console import log_ins
 from remind_site.console.site import is_staff, lacks_second_factor, too_many_tries
+from remind_site.models import LogIn
 
 RECOVERY_CODES = 10
-WRONG = "That code is wrong, or was used before. Wait for the app's next one."
-TOO_MANY = "Too many wrong codes. Wait for the app's next code, then try again."
+MOST_DOUBLINGS = 6  # of the pause after a wrong code, which begins with a second
+WRONG = "That code is wrong, or was used before. An app's code changes every 30 seconds; are the clocks right?"
 
 
 class CodeForm(forms.Form):
@@ -39,7 +45,7 @@ class CodeForm(forms.Form):
 
 
 @never_cache
-def view(request: HttpRequest) -> HttpResponse:
+def view(request: HttpRequest) -> HttpResponseBase:
     """Ask for the code; of those who have no app yet, have one enrolled."""
     if not is_staff(request.user):
         return redirect("admin:login")
@@ -48,10 +54,10 @@ def view(request: HttpRequest) -> HttpResponse:
     if "leave" in request.POST:
         logout(request)
         return redirect("admin:login")
-    refusal = too_many_tries(request)
-    if refusal is not None:
-        return cast(HttpResponse, refusal)
     user = cast(User, request.user)
+    refusal = too_many_tries(request, user.username)
+    if refusal is not None:
+        return refusal
     device = TOTPDevice.objects.filter(user=user, confirmed=True).first()
     return _ask(request, user, device) if device else _enrol(request, user)
 
@@ -63,51 +69,83 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         left = StaticToken.objects.filter(device__user=user).count()
         return _page(request, "console/recovery_codes.html", left=left)
+    log_ins.note(request, log_ins.What.NEW_CODES, user)
     return _page(request, "console/recovery_codes.html", codes=_new_recovery_codes(user))
 
 
-def _ask(request: HttpRequest, user: User, device: TOTPDevice) -> HttpResponse:
+def _ask(request: HttpRequest, user: User, app: TOTPDevice) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if form.is_valid():
-        code, (allowed, _) = form.cleaned_data["code"], device.verify_is_allowed()
-        if (accepted := _accepted_by(user, device, code)) is not None:
-            django_otp.login(request, accepted)
-            recovered = isinstance(accepted, StaticDevice)
-            log_ins.note(request, log_ins.What.RECOVERED if recovered else log_ins.What.SECOND_FACTOR, user)
-            return redirect("admin:index")
+        code = form.cleaned_data["code"]
+        device = _device_for(code, user, app)
+        if _accepts(device, code, form):
+            recovered = isinstance(device, StaticDevice)
+            _let_in(request, device, log_ins.What.RECOVERED if recovered else log_ins.What.SECOND_FACTOR)
+            return redirect(_next(request))
         log_ins.note(request, log_ins.What.WRONG_CODE, user)
-        form.add_error("code", WRONG if allowed else TOO_MANY)
     return _page(request, "console/second_factor.html", form=form)
 
 
 def _enrol(request: HttpRequest, user: User) -> HttpResponse:
-    device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=False, defaults={"name": "authenticator app"})
+    device = _unconfirmed_device(user)
     form = CodeForm(request.POST or None)
-    if form.is_valid():
-        accepted = django_otp.verify_token(user, device.persistent_id, form.cleaned_data["code"])
-        if accepted is not None:
-            return _enrolled(request, user, device)
-        form.add_error("code", "That is not the code the app shows now. Are the clocks of both devices right?")
+    if form.is_valid() and _accepts(device, form.cleaned_data["code"], form):
+        device.confirmed = True
+        device.save(update_fields=["confirmed"])
+        _let_in(request, device, log_ins.What.ENROLLED)
+        return _page(request, "console/recovery_codes.html", codes=_new_recovery_codes(user), just_enrolled=True)
     picture = segno.make(device.config_url).svg_inline(scale=5, dark="#000", light="#fff", border=3)
-    key = device.key and _base32(device.bin_key)
     # The picture is drawn by segno from our own key: nothing of it was typed by anybody.
-    return _page(request, "console/enrol.html", form=form, picture=mark_safe(picture), key=key)  # noqa: S308
+    return _page(request, "console/enrol.html", form=form, picture=mark_safe(picture), key=_base32(device.bin_key))  # noqa: S308
 
 
-def _enrolled(request: HttpRequest, user: User, device: TOTPDevice) -> HttpResponse:
-    TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
-    device.confirmed = True
+def _let_in(request: HttpRequest, device: Any, what: LogIn.What) -> None:
     django_otp.login(request, device)
-    log_ins.note(request, log_ins.What.ENROLLED, user)
-    return _page(request, "console/recovery_codes.html", codes=_new_recovery_codes(user), just_enrolled=True)
+    request.session.cycle_key()  # whoever knew the session's key with the password alone does not know it now
+    log_ins.note(request, what, cast(User, request.user))
 
 
-def _accepted_by(user: User, device: TOTPDevice, code: str) -> Any:
-    """The device that takes the code. Recovery codes are no six digits, so no try is spent on the wrong device."""
-    if code.isdigit() and len(code) == device.digits:
-        return django_otp.verify_token(user, device.persistent_id, code)
-    recovery = StaticDevice.objects.filter(user=user, confirmed=True).first()
-    return recovery and django_otp.verify_token(user, recovery.persistent_id, code)
+def _next(request: HttpRequest) -> str:
+    """The page that was asked for before the door, if it is one of ours."""
+    wanted = request.GET.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
+    return wanted if is_ours and wanted.startswith(reverse("admin:index")) else reverse("admin:index")
+
+
+@transaction.atomic
+def _unconfirmed_device(user: User) -> TOTPDevice:
+    """The one that is being enrolled; made once, however many pages are opened at once."""
+    User.objects.select_for_update().get(pk=user.pk)
+    device = TOTPDevice.objects.filter(user=user, confirmed=False).first()
+    return device or TOTPDevice.objects.create(user=user, confirmed=False, name="authenticator app")
+
+
+def _device_for(code: str, user: User, app: TOTPDevice) -> Any:
+    """Which device a code is for: six digits are the app's; recovery codes are longer."""
+    if code.isdigit() and len(code) == app.digits:
+        return app
+    return StaticDevice.objects.filter(user=user, confirmed=True).first() or app
+
+
+def _accepts(device: Any, code: str, form: CodeForm) -> bool:
+    """Whether the code is right and was not used; else the form says why not."""
+    kind = type(device)
+    # The pause after wrong codes doubles; without an end, whoever knows the password could lock the owner out.
+    kind.objects.filter(pk=device.pk, throttling_failure_count__gt=MOST_DOUBLINGS).update(
+        throttling_failure_count=MOST_DOUBLINGS
+    )
+    device.refresh_from_db()
+    allowed, why = device.verify_is_allowed()
+    if allowed and django_otp.verify_token(device.user, device.persistent_id, code) is not None:
+        device.refresh_from_db()
+        return True
+    form.add_error("code", WRONG if allowed else _wait_until(why))
+    return False
+
+
+def _wait_until(why: dict[str, Any]) -> str:
+    seconds = max(1, ceil((why["locked_until"] - timezone.now()).total_seconds()))
+    return f"There were wrong codes before. Wait {seconds} seconds, then type the code that is right by then."
 
 
 @transaction.atomic

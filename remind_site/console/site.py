@@ -1,24 +1,26 @@
 """The admin site itself: its addresses, its door (password, second factor, limit on tries) and its home."""
 
+import hashlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django_ratelimit.core import get_usage
 from unfold.sites import UnfoldAdminSite
 
-from licenses import addresses
+from licenses import addresses, tokens
 from licenses.errors import Invalid, RateLimited
 from remind_site import api
 
-TRIES = "10/5m"  # per address
+TRIES = "10/5m"  # of one person, from one address
+TRIES_OF_AN_ADDRESS = "50/5m"
 
 
 class Console(UnfoldAdminSite):
@@ -34,24 +36,22 @@ class Console(UnfoldAdminSite):
         return is_staff(request.user) and not lacks_second_factor(request)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Every page behind the door; what no database can look for is refused before it."""
+        """Every page behind the door; addresses that it can't have are turned away before it."""
         guarded = super().admin_view(view, cacheable)
 
         @wraps(view)
-        def without_nul(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if any("\x00" in value for values in request.GET.lists() for value in (values[0], *values[1])):
-                return api.error_page(request, Invalid("This address can't be read. Please start from the home page."))
-            return guarded(request, *args, **kwargs)
+        def with_clean_address(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return _clean_address(request) or guarded(request, *args, **kwargs)
 
-        return without_nul
+        return with_clean_address
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """The password; whoever gave it goes on to the second factor."""
-        refusal = too_many_tries(request)
-        if refusal is not None:
-            return refusal  # type: ignore[return-value]
+        turned_away = _clean_address(request) or too_many_tries(request, request.POST.get("username", ""))
+        if turned_away is not None:
+            return turned_away
         if is_staff(request.user) and lacks_second_factor(request):
-            return redirect("admin:second-factor")
+            return redirect(f"{reverse('admin:second-factor')}?{request.GET.urlencode()}")
         return super().login(request, extra_context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
@@ -101,18 +101,31 @@ def lacks_second_factor(request: HttpRequest) -> bool:
     return settings.ADMIN_REQUIRE_2FA and not request.user.is_verified()  # type: ignore[union-attr]  # by OTPMiddleware
 
 
-def too_many_tries(request: HttpRequest) -> HttpResponseBase | None:
-    """The page that says so, once an address tries to get in too often; counts this request."""
-    usage = get_usage(
-        request,
-        group="console-login",
-        key=lambda _, request: addresses.client_network(request),
-        rate=TRIES,
-        method="POST",
-        increment=True,
-    )
-    if not usage or not usage["should_limit"]:
-        return None
-    minutes = -(-usage["time_left"] // 60)
-    detail = f"Too many tries to log in. Please wait {minutes} minutes."
-    return api.error_page(request, RateLimited(detail, retry_after=usage["time_left"]))
+def _clean_address(request: HttpRequest) -> HttpResponseBase | None:
+    """Where to go instead, for an address that holds a token or what no database can look for; None for any other."""
+    address = request.get_full_path()
+    if tokens.shorten(address) != address:
+        return redirect(tokens.shorten(address))
+    values = [request.path, *(value for name, values in request.GET.lists() for value in (name, *values))]
+    if any("\x00" in value for value in values):
+        return api.error_page(request, Invalid("This address can't be read. Please start from the home page."))
+    return None
+
+
+def too_many_tries(request: HttpRequest, name: str) -> HttpResponseBase | None:
+    """The page that says so, once an address tries to get in too often; counts this request.
+
+    Args:
+        name: as whom; one person's tries are fewer than those of a whole office behind one address.
+    """
+    network = addresses.client_network(request)
+    person = hashlib.sha256(f"{network} {name.casefold()}".encode()).hexdigest()
+    for group, key, rate in (("person", person, TRIES), ("address", network, TRIES_OF_AN_ADDRESS)):
+        usage = get_usage(
+            request, group=f"log-in-{group}", key=lambda *_, key=key: key, rate=rate, method="POST", increment=True
+        )
+        if usage and usage["should_limit"]:
+            minutes = -(-usage["time_left"] // 60)
+            detail = f"Too many tries to log in. Please wait {minutes} minutes."
+            return api.error_page(request, RateLimited(detail, retry_after=usage["time_left"]))
+    return None

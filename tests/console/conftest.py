@@ -36,8 +36,8 @@ def path_of(slug, row=None):
 
 
 def seen_in(page):
-    found = re.search(r'name="seen" value="([^"]*)"', page.text)
-    return {"seen": found[1]} if found else {}
+    """What the form carries beside its fields."""
+    return dict(re.findall(r'name="(seen[0-9-]*|once)" value="([^"]*)"', page.text))
 
 
 @pytest.fixture
@@ -64,7 +64,12 @@ def in_bulk():
         form = client.post(f"/admin/{meta.app_label}/{meta.model_name}/", chosen)
         if "act-on-many" not in form.text:
             return form
-        values = {"chosen": re.findall(r'name="chosen" value="(\d+)"', form.text), "reason": "ticket 7", **fields}
+        values = {
+            "chosen": re.findall(r'name="chosen" value="(\d+)"', form.text),
+            "reason": "ticket 7",
+            **seen_in(form),
+            **fields,
+        }
         return client.post(f"/admin/act-on-many/{slug}/", values, follow=True)
 
     return in_bulk

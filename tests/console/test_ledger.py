@@ -59,6 +59,7 @@ def test_totals_and_export_follow_the_filters(staff, license):
         ({"created_at_to": old.date().isoformat()}, (1, 2)),
         ({"created_at_from": (old + timedelta(days=1)).date().isoformat()}, (6, 8)),
         ({"q": "odd"}, (1, 0)),
+        ({"created_at_from": "nonsense"}, (0, 0)),
     ]:
         found = totals(staff, **query)
         assert (found["entries"], found["charged_cents"]) == expected, query
@@ -111,6 +112,7 @@ def test_a_correction_stands_in_the_list_and_counts(staff, act, license):
         {"created_at_from": "x"}, {"created_at_from": "99999-01-01"}, {"created_at_to": "0001-01-01"},
         {"p": "999999"}, {"p": "x"}, {"o": "99.-3"},
         {"license__id__exact": "9" * 40}, {"license__id__exact": "\x00"}, {"plan__id__exact": "x"}, {"nope": "1"},
+        {"created_at__year": "0"}, {"created_at__year": "99999"}, {"plan__id__exact": "9" * 30}, {"_to_field": "x"},
         {"model": "\x00"}, {"q": "\x00"}, {"all": ""}, {"outcome__exact": "\x00"}, {"_facets": "True"}, {"e": "1"},
     ],
 )  # fmt: skip
@@ -130,6 +132,11 @@ def test_nonsense_in_the_address_is_no_error(staff, license, query, path):
 )  # fmt: skip
 def test_nor_in_the_list_of_licenses(staff, license, query):
     assert staff.get("/admin/licenses/license/", query, follow=True).status_code in {200, 400, 404}
+
+
+def test_the_history_of_an_entry_opens(staff, license):
+    (entry,) = entries(license, 1)
+    assert staff.get(f"{LEDGER}{entry.pk}/history/").status_code == 200
 
 
 def test_lists_cost_a_bounded_number_of_queries(staff, license, django_assert_max_num_queries):

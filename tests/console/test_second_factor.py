@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.test import Client
+from django.utils import timezone
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
@@ -67,9 +68,11 @@ def test_enrolled_at_the_first_log_in_then_asked(door, anna, client):
     assert "authenticator app shows now" in page.text
     assert "<svg" not in page.text.split("authenticator app shows now")[1]
     assert not in_house(door("/admin/"))
+    used = client.session.session_key
     assert "was used before" in door("/admin/second-factor/", code=code(device)).text
     TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
     assert in_house(door("/admin/second-factor/", code=code(device, ahead=1)))
+    assert client.session.session_key != used  # whoever had it with the password alone has nothing now
     what = list(LogIn.objects.order_by("id").values_list("what", flat=True))
     assert what == ["logged_in", "enrolled", "logged_out", "logged_in", "wrong_code", "second_factor"]
     assert set(LogIn.objects.values_list("username", flat=True)) == {"anna"}
@@ -101,7 +104,7 @@ def test_the_password_alone_opens_no_page(door, anna, client, license):
 def test_a_wrong_code_at_enrolment_enrols_nothing(door, anna):
     door(username="anna", password=PASSWORD)
     page = door("/admin/second-factor/", code="000000")
-    assert "not the code the app shows" in page.text
+    assert "That code is wrong" in page.text
     assert not TOTPDevice.objects.filter(confirmed=True).exists()
     for nonsense in ("x", "\x00", "٣٣٣٣٣٣", "9" * 20):
         assert door("/admin/second-factor/", code=nonsense).status_code == 200
@@ -115,7 +118,62 @@ def test_codes_are_not_guessed(door, anna, client):
         door("/admin/second-factor/", code="000000")
     page = door("/admin/second-factor/", code=code(device, ahead=1))
     assert not in_house(page)
-    assert "Too many wrong codes" in page.text
+    assert "There were wrong codes before. Wait" in page.text
+
+
+def test_a_pause_after_wrong_codes_has_an_end(door, anna, client):
+    device, _ = enrol(door, anna)
+    client.post("/admin/logout/")
+    door(username="anna", password=PASSWORD)
+    TOTPDevice.objects.update(throttling_failure_count=50, throttling_failure_timestamp=timezone.now())
+    page = door("/admin/second-factor/", code=code(device, ahead=1))
+    assert 0 < int(re.search(r"Wait (\d+) seconds", page.text)[1]) <= 32
+
+
+def test_the_right_code_right_after_a_wrong_recovery_code_is_not_called_wrong(door, anna, client):
+    _, page = enrol(door, anna)
+    recovery = re.findall(r"<li><code>(\w+)</code></li>", page.text)
+    client.post("/admin/logout/")
+    door(username="anna", password=PASSWORD)
+    assert "is wrong" in door("/admin/second-factor/", code="abcdefgh").text
+    page = door("/admin/second-factor/", code=recovery[0])
+    assert "Wait 1 seconds" in page.text
+
+
+def test_pages_opened_together_enrol_one_device(anna, start, database):
+    """On the deployed service, since it takes real concurrency."""
+    service = start(database, ADMIN_REQUIRE_2FA="on")
+    script = (
+        "from django.contrib.auth import get_user_model; from django.test import Client;"
+        "user = get_user_model().objects.create_superuser('bo'); client = Client(); client.force_login(user);"
+        "print(client.cookies['sessionid'].value)"
+    )
+    session = service.command("shell", "-v0", "-c", script).stdout.split()[-1]
+    headers = {"Cookie": f"sessionid={session}"}
+    answers = service.at_once(12, lambda: service.client.get("/admin/second-factor/", headers=headers))
+    assert {answer.status_code for answer in answers} == {200}
+    assert database.value("SELECT count(*) FROM otp_totp_totpdevice") == 1
+
+
+def test_the_page_that_was_asked_for_is_led_to(door, anna, client, license):
+    enrol(door, anna)
+    client.post("/admin/logout/")
+    wanted = f"/admin/licenses/license/{license.pk}/change/"
+    page = door(f"/admin/login/?next={wanted}", username="anna", password=PASSWORD)
+    TOTPDevice.objects.update(last_t=-1)
+    form = page.request["PATH_INFO"] + "?" + page.request["QUERY_STRING"]
+    assert "second-factor" in form
+    answer = door(form, code=code(TOTPDevice.objects.get()))
+    assert answer.request["PATH_INFO"] == wanted
+
+
+def test_an_address_elsewhere_is_not_led_to(door, anna, client):
+    enrol(door, anna)
+    client.post("/admin/logout/")
+    door(username="anna", password=PASSWORD)
+    TOTPDevice.objects.update(last_t=-1)
+    page = door("/admin/second-factor/?next=//evil.test/admin/", code=code(TOTPDevice.objects.get()))
+    assert in_house(page)
 
 
 def test_tries_are_limited_by_address(address, client, valkey, settings):
