@@ -184,9 +184,7 @@ def _who(request: HttpRequest, form: ReasonForm) -> Who:
 
 
 def _chosen(request: HttpRequest) -> list[int]:
-    return [
-        int(value) for value in request.POST.getlist("chosen")[:MOST_AT_ONCE] if value.isdigit() and len(value) < 19
-    ]
+    return [int(value) for value in request.POST.getlist("chosen")[:MOST_AT_ONCE] if is_number(value)]
 
 
 def _after(request: HttpRequest, done: Done, subject: Any) -> HttpResponse:
