@@ -6,6 +6,7 @@ A day is summed up anew until it has been over for a while, and then never again
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
@@ -21,13 +22,18 @@ FRESH = timedelta(seconds=55)  # housekeeping comes by each minute
 SUMS = ("charged_cents", "provider_cost_usd", "input_tokens", "output_tokens")
 
 
-def refresh(now: datetime | None = None) -> int:
-    """Sum up today and what days before it are not final; says how many days. Cheap where that was just done."""
+def refresh(now: datetime | None = None, most: int | None = None) -> int:
+    """Sum up today and what days before it are not final; says how many days. Cheap where that was just done.
+
+    Args:
+        now: aware; the moment itself where left out.
+        most: so many days at once, the oldest first; without an end where left out.
+    """
     now = now or timezone.now()
     newest = DailyUsage.objects.filter(day=now.date()).aggregate(as_of=Max("as_of"))["as_of"]
     if newest is not None and now - newest < FRESH:
         return 0
-    return _sum_up(_unfinished(now), now)
+    return _sum_up(islice(_unfinished(now), most), now)
 
 
 def rebuild(first: date | None = None) -> int:

@@ -55,6 +55,17 @@ def test_degraded_answers_are_counted_apart(staff, post, settings, license):
     assert (home(staff)["today"].answered, home(staff)["today"].degraded) == (0, 1)
 
 
+def test_what_was_never_finished_is_not_degraded(staff, license):
+    now = datetime.now(UTC)
+    for outcome in ("abandoned", "provider_timeout", "provider_timeout"):
+        UsageRecord.objects.create(
+            license=license, plan=license.plan, month=now.date().replace(day=1), state="released", outcome=outcome,
+            request_id="x", model="local", created_at=now, closed_at=now,
+        )  # fmt: skip
+    assert home(staff)["today"].degraded == 2
+    assert DailyUsage.objects.get(plan=license.plan).outcomes == {"abandoned": 1, "provider_timeout": 2}
+
+
 def test_revenue_is_payments_less_refunds_and_tax(staff, deliver, prices, paddle):
     life = Life(prices["pro"])
     deliver(life.customer(), life.created(), life.completed())
@@ -203,6 +214,13 @@ def test_days_that_nobody_swept_are_summed_up_later(post, license):
     post()
     assert rollups.refresh(datetime.now(UTC) + timedelta(days=5)) == 6
     assert DailyUsage.objects.filter(plan=license.plan, answered=1).count() == 1
+
+
+def test_the_home_waits_for_no_long_history(staff, post, license):
+    post()
+    assert rollups.refresh(datetime.now(UTC) + timedelta(days=50), most=3) == 3
+    assert rollups.refresh(datetime.now(UTC) + timedelta(days=50), most=3) == 3
+    assert DailyUsage.objects.values("day").distinct().count() == 6
 
 
 def test_the_command_says_how_many_days(post, capsys):
