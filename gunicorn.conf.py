@@ -9,6 +9,7 @@ import os
 
 from remind_site.environment import env
 from remind_site.logs import configuration
+from remind_site.stopping import let_nobody_in_first
 
 workers = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)
 threads = env.int("WEB_THREADS", 100)
@@ -26,3 +27,4 @@ control_socket_disable = True  # signals do; a socket in a home folder is one th
 # Our own middleware writes a line about each request, without the query string, where old clients put the token.
 accesslog = None
 logconfig_dict = configuration(env.log_level("LOG_LEVEL", logging.INFO))
+when_ready = let_nobody_in_first

@@ -1,19 +1,22 @@
 """gunicorn's threaded worker, where its own ways would break what clients are promised.
 
-What is no HTTP is refused as JSON, without repeating what was sent (a token, perhaps). And a client that stops
-sending in the middle of a request gives its thread back after a while.
+What is no HTTP is refused as JSON, without repeating what was sent (a token, perhaps). A client that stops
+sending in the middle of a request gives its thread back after a while. And a worker that stops, alone at a reload or
+with all others, answers whatever was sent to it; `remind_site.stopping` is the master's part in that.
 """
 
 import json
 import logging
 import socket
 import struct
+import time
 import uuid
+from concurrent.futures import Future
 from typing import Any
 
 from gunicorn import util
 from gunicorn.http import errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 STALLED = 5  # seconds without a byte, in the middle of a request
 REFUSALS: dict[type[Exception], tuple[int, str, str]] = {
@@ -31,9 +34,67 @@ logger = logging.getLogger(__name__)
 class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """See the module."""
 
+    sockets: list[Any]  # that are listened on
+
     def handle(self, conn: TConn) -> Any:
+        """Answer a request; what gunicorn wants to know is whether the connection stays open."""
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", STALLED, 0))
-        return super().handle(conn)
+        stays = super().handle(conn)
+        if not stays:  # wait for the client's goodbye here, not in the loop that serves all others
+            util.close_graceful(conn.sock)
+        return stays
+
+    def finish_request(self, conn: TConn, fs: "Future[Any]") -> None:
+        """Take a connection back from its thread."""
+        if conn.sock.fileno() == -1:  # `handle` has closed it
+            self.nr_conns -= 1
+        else:
+            super().finish_request(conn, fs)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Take connections or not; gunicorn's loop says 'not' for the last time when it stops."""
+        if enabled or self.alive:
+            super().set_accept_enabled(enabled)
+        elif self.sockets:
+            self._say_goodbye()
+            super().set_accept_enabled(False)
+            for listener in self.sockets:
+                listener.close()  # the last one to do so ends it: from then on clients see that nobody is here
+            self.sockets = []
+
+    def _say_goodbye(self) -> None:
+        """Serve on for a moment, and then what is still in the queue of the listening socket.
+
+        At a reload that bridges the time in which the new workers start. At a stop, the master lets no new connection
+        come to be, but those that it came too late for are this worker's to answer.
+        """
+        super().set_accept_enabled(True)
+        ends = time.monotonic() + STOP_KEEPALIVE_LINGER
+        self._cap_keepalive(ends)
+        while (left := ends - time.monotonic()) > 0:
+            self.notify()
+            self.wait_for_and_dispatch_events(min(left, 1.0))
+        while any(key.data == self.accept for key, _ in self.poller.select(0)):
+            self.wait_for_and_dispatch_events(0)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Keep idle connections until the deadline (monotonic) at most, those included that never sent a byte."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close the connections that were idle for too long, but for one on which a request has just come in."""
+        now = time.monotonic()
+        while self.keepalived_conns and (force or self.keepalived_conns[0].timeout <= now):
+            conn = self.keepalived_conns[0]
+            if not force and _has_sent(conn.sock):
+                self.on_client_socket_readable(conn, conn.sock)
+                continue
+            self.keepalived_conns.popleft()
+            self.poller.unregister(conn.sock)
+            self.nr_conns -= 1
+            conn.close()
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:
         """Answer what never became a request, in the form of every other refusal."""
@@ -53,3 +114,11 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
             util.write_nonblock(client, (head + body).encode())
         except OSError:
             logger.debug("the client was gone before it could be refused")
+
+
+def _has_sent(client: socket.socket) -> bool:
+    """Whether there is something to read from an idle, non-blocking connection."""
+    try:
+        return bool(client.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False

@@ -1,0 +1,205 @@
+"""Deploys under load: a reload and a stop drop no request that was taken, whatever kind of client sent it."""
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.faults.conftest import send as send_event
+from tests.faults.test_mail_server_gone import SlowMailbox, token_in
+from tests.paddle import Life
+from tests.service import LIVELY, wait_until
+
+PATIENCE = 2 * LIVELY  # of a client; it shares the machine with all others
+
+
+class Traffic:
+    """Clients that ask again and again until the service takes no more connections, and what each was told."""
+
+    def __init__(self, service, token):
+        self.service, self.token = service, token
+        self.answers, self.broken = [], []
+        self.refused = threading.Event()
+        self._threads = []
+
+    def start(self, clients, *, keep_alive, pause=0.0):
+        for number in range(clients):
+            thread = threading.Thread(target=self._client, args=(keep_alive, pause * (1 + number / clients)))
+            self._threads.append(thread)
+            thread.start()
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), "a client got no answer"
+
+    def wait_for_more(self, count):
+        wanted = len(self.answers) + count
+        wait_until(lambda: len(self.answers) >= wanted, what=f"{count} more answers; broken: {self.broken}")
+
+    def _client(self, keep_alive, pause):
+        connection = None
+        for number in itertools.count():
+            if connection is None:
+                connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=PATIENCE)
+                try:
+                    connection.connect()
+                except OSError:  # the service is gone, and said so before anything was asked of it
+                    self.refused.set()
+                    return
+            try:
+                response = self._ask(connection, keep_alive)
+            except (http.client.HTTPException, OSError) as error:
+                self.broken.append((keep_alive, pause, number, repr(error)))
+                return
+            if response.will_close:
+                connection.close()
+                connection = None
+            time.sleep(pause)
+
+    def _ask(self, connection, keep_alive):
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        headers["Connection"] = "keep-alive" if keep_alive else "close"
+        connection.request("POST", "/api/v1/ai", json.dumps({"reminder_text": "call mum"}), headers)
+        response = connection.getresponse()
+        body = json.loads(response.read())
+        self.answers.append((response.status, body.get("degraded"), response.headers["X-Request-ID"]))
+        return response
+
+
+@pytest.fixture
+def traffic(start, provider):
+    provider.delay = 0.8
+    service = start()
+    traffic = Traffic(service, service.issue(quota=100_000))
+    traffic.start(8, keep_alive=False)
+    traffic.start(8, keep_alive=True)
+    traffic.start(8, keep_alive=True, pause=0.2)
+    yield traffic
+    service.kill()
+    traffic.join()
+
+
+def workers(service):
+    """The numbers of the worker processes that have started, in order."""
+    lines = service.log.read_text().splitlines()
+    return [line for line in lines if "Booting worker" in line]
+
+
+def test_a_reload_and_a_stop_under_load_drop_nothing(traffic):
+    service = traffic.service
+    traffic.wait_for_more(40)
+
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(workers(service)) == 4, what="new workers")
+    wait_until(lambda: service.log.read_text().count("Worker exiting") == 2, what="the old workers to end")
+    traffic.wait_for_more(80)
+    service.process.terminate()
+    traffic.join()
+
+    assert service.process.wait(LIVELY) == 0
+    assert traffic.refused.is_set()
+    assert traffic.broken == []
+    assert {(status, degraded) for status, degraded, _ in traffic.answers} == {(200, False)}
+    entries = service.database.sql("SELECT state, request_id FROM billing_usagerecord")
+    assert {state for state, _ in entries} == {"settled"}
+    assert sorted(request_id for _, request_id in entries) == sorted(told for _, _, told in traffic.answers)
+    assert service.reconcile() == ""
+    assert "Traceback" not in service.log.read_text()
+
+
+@pytest.fixture
+def lone(start, provider):
+    """A service of one process, and a token."""
+    service = start(WEB_CONCURRENCY="1", WEB_THREADS="8")
+    return service, service.issue()
+
+
+def connect(service):
+    return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
+
+
+def send(connection, token):
+    body = json.dumps({"reminder_text": "call mum"})
+    connection.sendall(
+        f"POST /api/v1/ai HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+
+
+def read(connection):
+    """The status, and whether the connection closes with this answer."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status, response.will_close
+
+
+def test_a_stop_answers_all_that_was_sent_and_soon(lone, provider):
+    service, token = lone
+    with contextlib.ExitStack() as stack:
+        idle, _silent, *busy = [stack.enter_context(connect(service)) for _ in range(12)]
+        send(idle, token)
+        assert read(idle) == (200, False)
+        provider.hold()
+        for connection in busy:  # two more than there are threads: those wait in the worker's own queue
+            send(connection, token)
+        provider.wait_for_calls(1 + 8)
+
+        service.process.terminate()
+        wait_until(lambda: "Handling signal: term" in service.log.read_text(), what="the stop")
+        send(idle, token)  # on a connection that the worker had promised to keep
+        provider.heal()
+
+        assert {status for status, _ in map(read, busy)} == {200}
+        assert read(idle) == (200, True)
+        assert service.process.wait(LIVELY) == 0, "a client that never sends holds nothing up"
+        with pytest.raises(ConnectionRefusedError):
+            connect(service)
+
+
+def test_clients_that_do_not_hang_up_hold_up_nobody_else(start):
+    """gunicorn waits up to 2 s for each, one after another, in the loop that takes new connections."""
+    service = start(WEB_CONCURRENCY="1", WEB_THREADS="50")
+    with contextlib.ExitStack() as stack:
+        lingering = [stack.enter_context(connect(service)) for _ in range(40)]
+        for connection in lingering:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert {read(connection) for connection in lingering} == {(200, True)}
+        assert service.client.get("/health", timeout=LIVELY).status_code == 200
+
+
+@pytest.fixture
+def slow_box(issued):
+    """A mail server that keeps the first sender waiting until its gate opens."""
+    box = SlowMailbox()
+    yield box
+    box.gate.set()
+    box.close()
+    issued.update(token_in(mail) for mail in box.mails)
+
+
+def test_the_worker_finishes_its_task_when_told_to_stop(serve, start_worker, slow_box, logs):
+    """Even where the host tells each of its processes, not only the first."""
+    service, log = serve(), logs / "worker.log"
+    life = Life("pri_pro")
+    for event in (life.customer(), life.created(), life.completed()):
+        assert send_event(service, event).status_code == 200
+    worker = start_worker(service.database, EMAIL_URL=slow_box.url)
+    assert slow_box.reached.wait(90)
+
+    before = len(log.read_text())
+    os.killpg(worker.pid, signal.SIGTERM)
+    wait_until(lambda: "stopping" in log.read_text()[before:], what="the stop")
+    slow_box.gate.set()
+
+    assert worker.wait(LIVELY) == 0
+    assert service.database.sql("SELECT state, tries FROM billing_mail") == [("done", 1)]
+    assert len(slow_box.mails) == 1
