@@ -56,10 +56,10 @@ def close(row: ToDo, state: State = State.DONE, note: str = "") -> bool:
     return open_rows.update(state=state, note=note, done_at=timezone.now()) == 1
 
 
-def see_to(row: ToDo, note: str) -> bool:
+def see_to(row: ToDo, state: State, note: str) -> bool:
     """Take a row off the list of what needs a person; False where it is not on it."""
     flagged = type(row)._default_manager.filter(pk=row.pk, state=State.FLAGGED)
-    return flagged.update(state=State.DONE, note=f"{row.note} {note}".strip()) == 1
+    return flagged.update(state=state, note=f"{row.note} {note}".strip()) == 1
 
 
 def try_again(row: ToDo) -> None:

@@ -153,7 +153,7 @@ def reinstate(license: License, *, by: str, reason: str = "") -> None:
 @transaction.atomic
 def extend(license: License, expires_at: datetime | None, *, by: str, reason: str = "") -> None:
     """Set the end of a license: later, sooner, or None for never."""
-    locked = _locked(license)
+    locked = hold(license)
     before, locked.expires_at = locked.expires_at, expires_at
     locked.save(update_fields=["expires_at"])
     _record(locked, Action.EXTENDED, by, reason, {"expires_at": [before, expires_at]})
@@ -168,7 +168,7 @@ def change_plan(license: License, plan: Plan, *, by: str, reason: str = "") -> N
     Raises:
         NotPossible: it is on that plan already.
     """
-    locked = _locked(license)
+    locked = hold(license)
     if locked.plan == plan:
         raise NotPossible(f"This license is on {plan.name} already.")
     before, locked.plan = locked.plan, plan
@@ -184,7 +184,7 @@ def follow_paid_plan(license: License, *, by: str, reason: str = "") -> None:
     Raises:
         NotPossible: nothing is paid for, or it follows already.
     """
-    locked = _locked(license)
+    locked = hold(license)
     if locked.paid_plan is None or not locked.plan_is_kept:
         raise NotPossible("The plan of this license was not chosen against what is paid for.")
     before, locked.plan, locked.plan_is_kept = locked.plan, locked.paid_plan, False
@@ -200,7 +200,7 @@ def change_email(license: License, email: str, *, by: str, reason: str = "") -> 
         ValidationError: the email is no email address.
     """
     validate_email(email)
-    locked = _locked(license)
+    locked = hold(license)
     before, locked.email = locked.email, email.lower()
     locked.save(update_fields=["email"])
     _record(locked, Action.EMAIL_CHANGED, by, reason, {"email": [before, locked.email]})
@@ -217,7 +217,7 @@ def set_payments(
         until: aware, grace included.
         ending: why it ends then, an `Ending`.
     """
-    locked = _locked(license)
+    locked = hold(license)
     before = {"plan": locked.paid_plan, "paid_until": locked.paid_until, "ending": locked.paid_ending}
     after = {"plan": plan, "paid_until": until, "ending": ending}
     changes = {
@@ -239,7 +239,7 @@ def set_payments(
 @transaction.atomic
 def change_limits(license: License, *, quota: int | None, rate: int | None, by: str, reason: str = "") -> None:
     """Override quota (suggestions per month) and rate (requests per minute); None goes back to the plan's."""
-    locked = _locked(license)
+    locked = hold(license)
     changes = {"quota": [locked.quota_override, quota], "rate": [locked.rate_override, rate]}
     locked.quota_override, locked.rate_override = quota, rate
     locked.save(update_fields=["quota_override", "rate_override"])
@@ -249,7 +249,7 @@ def change_limits(license: License, *, quota: int | None, rate: int | None, by: 
 @transaction.atomic
 def change_notes(license: License, notes: str, *, sends_notices: bool, by: str, reason: str = "") -> None:
     """Write what staff keep in mind about a license, and whether its owner gets notices."""
-    locked = _locked(license)
+    locked = hold(license)
     before = {"notes": locked.notes, "sends_notices": locked.sends_notices}
     after = {"notes": notes, "sends_notices": sends_notices}
     locked.notes, locked.sends_notices = notes, sends_notices
@@ -269,6 +269,16 @@ def record(
 ) -> None:
     """The audit line of something that is done elsewhere (bonus units, mails, events); inside its transaction."""
     _record(license, action, by, reason, changes, about=about)
+
+
+def hold(license: License) -> License:
+    """The license as it is now, for the rest of the transaction: nobody else changes it meanwhile.
+
+    Its key is not locked, so that requests go on: a ledger entry that names the license waits for no one here. If it
+    did, whoever holds the license and wants its counter would meet a request that holds the counter (a deadlock).
+    """
+    rows = License.objects.select_for_update(of=("self",), no_key=True).select_related("plan", "paid_plan")
+    return rows.get(pk=license.pk)
 
 
 def _expire(token: LicenseToken, grace: timedelta) -> LicenseToken:
@@ -294,11 +304,6 @@ def _mint(
         is_unsent=is_unsent,
     )
     return token, secret
-
-
-def _locked(license: License) -> License:
-    rows = License.objects.select_for_update(of=("self",)).select_related("plan", "paid_plan")
-    return rows.get(pk=license.pk)
 
 
 def _record(

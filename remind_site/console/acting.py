@@ -18,9 +18,10 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from licenses import lifecycle
 from licenses.admin import is_number, staff
 from licenses.lifecycle import NotPossible
-from licenses.models import AuditEvent, License
+from licenses.models import AuditEvent
 from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Who, in_bulk, license_of
 
 MOST_AT_ONCE = 500
@@ -46,11 +47,13 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     action, model = _allowed_on_rows(request, slug)
     subject = get_object_or_404(model, pk=pk)
     form = action.form(request.POST or None, subject=subject)
+    seen = _shown_for(request, "seen", subject)
     if form.is_valid():
         done = _try(request, action, subject, form)
         if done is not None:
             return _after(request, done, subject)
-    context = {"subject": subject, "seen": _state(subject), "back": _page_of(subject)}
+        seen = _state(subject)  # what others did meanwhile was said now
+    context = {"subject": subject, "seen": seen, "back": _page_of(subject)}
     return _page(request, action, form, title=f"{action.label}: {subject}", **context)
 
 
@@ -75,17 +78,21 @@ def bulk_actions(request: HttpRequest, model: type[Model]) -> dict[str, Any]:
 
 def _opener(action: Action) -> Any:
     def open_form(model_admin: Any, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
-        if rows.count() > MOST_AT_ONCE:
+        chosen = list(rows[: MOST_AT_ONCE + 1])
+        if not chosen:  # what was ticked has left the filtered list meanwhile
+            model_admin.message_user(request, "What was chosen is no longer in this list.", messages.ERROR)
+            return None
+        if len(chosen) > MOST_AT_ONCE:
             model_admin.message_user(request, f"Choose at most {MOST_AT_ONCE} at once.", messages.ERROR)
             return None
-        return _bulk_page(request, action, action.form(subject=rows.first()), list(rows))
+        return _bulk_page(request, action, action.form(subject=chosen[0]), chosen)
 
     return open_form
 
 
 def _bulk_page(request: HttpRequest, action: Action, form: ReasonForm, rows: list[Any]) -> HttpResponse:
     title = f"{action.label}: {len(rows)} {_plural(type(rows[0]), len(rows))}"
-    chosen = [(row, _state(row)) for row in rows]
+    chosen = [(row, _shown_for(request, f"seen-{row.pk}", row)) for row in rows]
     return _page(request, action, form, title=title, rows=chosen, back=_list_of(type(rows[0])))
 
 
@@ -94,9 +101,14 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
         messages.error(request, SENT_BEFORE)
         return
     count = 0
+    ours: dict[tuple[Any, str], str] = {}  # a license and the event its rows were shown for: the last one of ours since
     for row in rows:
+        number, _, rest = request.POST.get(f"seen-{row.pk}", "").partition("-")
+        shown_for = (license_of(row), number)
         try:
-            _carry_out(request, action, row, form, seen=request.POST.get(f"seen-{row.pk}", ""))
+            with transaction.atomic():
+                _carry_out(request, action, row, form, seen=f"{ours.get(shown_for, number)}-{rest}")
+                ours[shown_for] = _last_event(row)
             count += 1
         except NotPossible as error:
             messages.warning(request, f"{row}: {error}")
@@ -126,7 +138,7 @@ def _carry_out(request: HttpRequest, action: Action, subject: Any, form: ReasonF
     if subject is not None:
         license = license_of(subject)
         if license is not None:
-            License.objects.select_for_update(of=("self",)).get(pk=license.pk)  # others wait until we are through
+            lifecycle.hold(license)  # others wait until we are through
         subject.refresh_from_db()
         _refuse_if_changed(subject, seen)
     return action.do(subject, form.cleaned_data, _who(request, form))
@@ -140,9 +152,19 @@ def _is_first_time(request: HttpRequest) -> bool:
 
 def _state(subject: Any) -> str:
     """What a form was shown for: the license's last audit event, and how far the row was where it has a state."""
+    return f"{_last_event(subject)}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
+
+
+def _last_event(subject: Any) -> str:
+    """The number of the last audit event of a row's license; 0 where there is none."""
     license = license_of(subject)
     newest = AuditEvent.objects.filter(license=license).first() if license is not None else None
-    return f"{newest.pk if newest else 0}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
+    return str(newest.pk if newest else 0)
+
+
+def _shown_for(request: HttpRequest, name: str, subject: Any) -> str:
+    """The state that a form is for; whoever gets it back for a wrong input knows no more than at first."""
+    return request.POST.get(name) or _state(subject)
 
 
 def _refuse_if_changed(subject: Any, seen: str) -> None:
@@ -157,7 +179,7 @@ def _what_happened(subject: Any, seen: str) -> str:
     told = "; ".join(
         f"{event.get_action_display()} by {event.by} at {event.at:%H:%M} UTC"
         + (f" ({event.reason})" if event.reason else "")
-        for event in list(events)[:5]
+        for event in events[:5]
     )
     what = told or f"it is now '{getattr(subject, 'state', 'changed')}'"
     return f"Since you opened this form: {what}. Nothing of yours was done. Look again, then send it once more."

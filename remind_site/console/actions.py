@@ -11,6 +11,7 @@ from django import forms
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import IntegrityError, transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
@@ -263,7 +264,7 @@ class Who(TypedDict):
 
 
 def _issue(_: None, values: Values, who: Who) -> Done:
-    Plan.objects.select_for_update(no_key=True).get(pk=values["plan"].pk)  # two for one address take turns
+    Plan.objects.select_for_update(no_key=True).order_by("pk").first()  # two for one address take turns, on any plans
     known = License.objects.filter(email=values["email"].lower()).first()
     if known and not values["is_further"]:
         raise NotPossible(_has_one(known))
@@ -391,13 +392,18 @@ def _cancel_mail(mail: Mail, values: Values, who: Who) -> Done:
 
 
 def _try_again(row: ToDo, values: Values, who: Who) -> Done:
-    outbox.try_again(row)
+    try:
+        with transaction.atomic():
+            outbox.try_again(row)
+    except IntegrityError:  # of errands, one of a kind waits at a time
+        raise NotPossible("The same waits to be done already.") from None
     _note(AuditEvent.Action.TRIED_AGAIN, row, None, who)
     return Done(f"'{row}' will be tried again within a minute.")
 
 
 def _see_to(row: ToDo, values: Values, who: Who) -> Done:
-    if not outbox.see_to(row, note=f"Seen to by {who['by']}: {who['reason']}"):
+    ends_as = State.CANCELED if isinstance(row, Mail) else State.DONE  # a mail that is done is one that was sent
+    if not outbox.see_to(row, ends_as, note=f"Seen to by {who['by']}: {who['reason']}"):
         raise NotPossible("This no longer waits for a person.")
     _note(AuditEvent.Action.SEEN_TO, row, getattr(row, "license", None), who)
     return Done(f"'{row}' is closed.")

@@ -43,4 +43,4 @@ def change(values: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    return "–" if value in {None, ""} else str(value)
+    return "–" if value is None or value == "" else str(value)

@@ -271,6 +271,22 @@ def test_a_person_has_seen_to_it(staff, act, failed):
     assert "no longer waits" in act(staff, "close-event", failed).text
 
 
+def test_a_mail_that_a_person_has_seen_to_is_not_called_sent(staff, act, license):
+    mails.queue_token(license)
+    Mail.objects.update(state="flagged", note="mailbox full", done_at=datetime.now(UTC))
+    act(staff, "close-mail", Mail.objects.get())
+    page = staff.get(f"/admin/licenses/license/{license.pk}/change/").text
+    assert "mailbox full Seen to by staff:anna" in page
+    assert "sent <time" not in page
+
+
+def test_an_errand_that_waits_already_is_not_doubled(staff, act):
+    failed = Errand.objects.create(kind="fetch_customer", subject="ctm_1", state="flagged")
+    Errand.objects.create(kind="fetch_customer", subject="ctm_1")
+    assert "The same waits to be done already" in act(staff, "run-errand", failed).text
+    assert Errand.objects.filter(state="waiting").count() == 1
+
+
 def test_an_errand_is_tried_again(staff, act, deliver, prices, paddle):
     life = Life(prices["pro"])
     deliver(life.created())
@@ -315,6 +331,14 @@ def test_in_bulk_with_counts(staff, in_bulk, license, post):
     month = TODAY.replace(day=1).isoformat()
     assert "done for 2 of 2" in in_bulk(staff, "grant-bonus", [license, other], units="7", month=month).text
     assert set(MonthlyUsage.objects.values_list("bonus_units", flat=True)) == {7}
+
+
+def test_in_bulk_several_rows_of_one_license_are_all_done(staff, in_bulk, license, token, post):
+    for _ in range(2):
+        lifecycle.add_token(license, by="x")
+    page = in_bulk(staff, "revoke-token", list(license.tokens.all()))
+    assert "done for 3 of 3" in page.text
+    assert post().json()["code"] == "token_revoked"
 
 
 def test_in_bulk_a_wrong_input_is_said_and_does_nothing(staff, in_bulk, license):

@@ -1,7 +1,10 @@
 """Forms sent twice, reloaded, made up; tokens pasted where they don't belong; addresses made of nonsense."""
 
+import re
+import threading
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from django.contrib.auth import get_user_model
 
@@ -9,6 +12,7 @@ from billing.models import MonthlyUsage
 from licenses import tokens
 from licenses.models import AuditEvent, License, LicenseToken, Plan
 from tests.console.conftest import path_of, seen_in
+from tests.service import wait_until
 
 pytestmark = pytest.mark.django_db
 THIS_MONTH = datetime.now(UTC).date().replace(day=1).isoformat()
@@ -113,3 +117,61 @@ def test_a_change_of_a_plan_stands_in_the_trail(staff):
     staff.post(f"/admin/licenses/plan/{team.pk}/change/", {**fields, "is_active": "on"})
     event = AuditEvent.objects.get(action="catalog_changed")
     assert (event.by, event.changes["monthly_quota"]) == ("staff:anna", ["5000", "6000"])
+
+
+def test_a_wrong_input_in_between_hides_nobodys_change(staff, as_role, act, license):
+    form = staff.get(path_of("change-limits", license))
+    bulk = bulk_form(staff, "suspend", license)
+    act(as_role("Support"), "change-limits", license, quota="77", rate="")
+
+    values = {"quota": "9", "rate": "", **seen_in(form)}
+    page = staff.post(path_of("change-limits", license), {**values, "reason": ""})
+    assert "This field is required" in page.text
+    page = staff.post(path_of("change-limits", license), {**values, **seen_in(page), "reason": "x"})
+    assert "limits changed by staff:support" in page.text
+
+    page = staff.post("/admin/act-on-many/suspend/", {**bulk, "reason": ""})
+    page = staff.post("/admin/act-on-many/suspend/", {**bulk, **seen_in(page)}, follow=True)
+    assert "done for 0 of 1" in page.text
+    license.refresh_from_db()
+    assert (license.quota_override, license.suspended_at) == (77, None)
+
+
+def test_what_was_chosen_and_left_the_list_meanwhile_is_said_so(staff, license):
+    chosen = {"action": "reinstate", "_selected_action": [license.pk]}
+    page = staff.post("/admin/licenses/license/?status=license_suspended", chosen, follow=True)
+    assert "no longer in this list" in page.text
+
+
+def test_an_action_and_a_request_do_not_wait_for_each_other(start, database):
+    """A request holds the month's counter and names the license; whoever grants units does it the other way round."""
+    service = start(database)
+    service.suggest(service.issue())
+    script = (
+        "from django.contrib.auth import get_user_model; from django.test import Client;"
+        "user = get_user_model().objects.create_superuser('bo'); client = Client(); client.force_login(user);"
+        "print(client.cookies['sessionid'].value)"
+    )
+    session = service.command("shell", "-v0", "-c", script).stdout.split()[-1]
+    number = database.value("SELECT id FROM licenses_license")
+    path, headers = f"/admin/act/grant-bonus/{number}/", {"Cookie": f"sessionid={session}"}
+    form = service.client.get(path, headers=headers)
+    csrf = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)[1]
+    values = {"units": "5", "month": THIS_MONTH, "reason": "x", "csrfmiddlewaretoken": csrf, **seen_in(form)}
+    headers["Cookie"] += f"; csrftoken={form.cookies['csrftoken']}"
+    answers = []
+
+    def grant():
+        answers.append(service.client.post(path, data=values, headers=headers))
+
+    with psycopg.connect(database.url) as request:
+        request.execute("UPDATE billing_monthlyusage SET used = used + 1")
+        staff = threading.Thread(target=grant)
+        staff.start()
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        wait_until(lambda: database.value(waits))
+        request.execute("SELECT 1 FROM licenses_license FOR KEY SHARE")  # as a ledger entry's foreign key does
+        request.rollback()
+    staff.join()
+    assert answers[0].status_code == 302, answers[0].text
+    assert database.value("SELECT bonus_units FROM billing_monthlyusage") == 5
