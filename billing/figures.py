@@ -14,7 +14,7 @@ from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Sum, Whe
 from django.db.models.functions import Cast, Coalesce, TruncDate, TruncMonth
 from django.utils import timezone
 
-from billing import budget
+from billing import budget, quota
 from billing.models import Adjustment, DailyRefusals, DailyUsage, ModelPrice, MonthlyUsage, Payment, UsageRecord
 from billing.months import month_of
 from licenses.models import License, Plan
@@ -94,9 +94,8 @@ def recent_outcomes(minutes: int = 15) -> dict[str, int]:
 
 def near_quota(percent: int = 80) -> "QuerySet[License]":
     """Licenses that have used so much of this month's quota, bonus units included."""
-    allowed = Coalesce("license__quota_override", "license__plan__monthly_quota") + F("bonus_units")
     counters = MonthlyUsage.objects.filter(month=month_of(timezone.now()), used__gt=0)
-    return License.objects.filter(pk__in=counters.filter(used__gte=allowed * percent / 100).values("license"))
+    return License.objects.filter(pk__in=quota.with_used(counters, percent).values("license"))
 
 
 def losing_plans() -> list[tuple[Plan, int, int]]:
@@ -105,7 +104,7 @@ def losing_plans() -> list[tuple[Plan, int, int]]:
     Returns:
         (plan, US cents a month at list price, provider's cost in US cents)
     """
-    since = timezone.now().date() - timedelta(days=30)
+    since = timezone.now().date() - timedelta(days=29)  # today is one of the 30
     rows = DailyUsage.objects.filter(day__gte=since).order_by().values("plan").annotate(cost=Sum("provider_cost_usd"))
     costs = {row["plan"]: cents(row["cost"]) for row in rows}
     paying = Q(licenses__paid_plan=F("pk"), licenses__paid_until__gt=timezone.now())

@@ -6,11 +6,10 @@ Looked for every minute among the rows concerned, and queued once each (`billing
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 from django.utils import timezone
 
-from billing import mails
+from billing import mails, quota
 from billing.models import Mail, MonthlyUsage, Subscription
 from billing.months import month_of
 from licenses.models import Ending, License
@@ -27,12 +26,10 @@ def queue_due() -> int:
 
 def _quota_used() -> int:
     month = month_of(timezone.now())
-    counters = MonthlyUsage.objects.filter(month=month, warned__lt=100).select_related("license__plan")
-    total = Coalesce("license__quota_override", "license__plan__monthly_quota") + F("bonus_units")
-    counters = counters.annotate(total=total, used_percent=F("used") * 100)
+    counters = MonthlyUsage.objects.filter(month=month).select_related("license__plan")
     queued = 0
     for level, kind in LEVELS:
-        for counter in counters.filter(total__gt=0, used_percent__gte=F("total") * level, warned__lt=level)[:BATCH]:
+        for counter in quota.with_used(counters, level).filter(total__gt=0, warned__lt=level)[:BATCH]:
             with transaction.atomic():
                 if MonthlyUsage.objects.filter(pk=counter.pk, warned__lt=level).update(warned=level):
                     mails.queue(kind, counter.license, once=f"{kind}:{counter.license_id}:{month:%Y-%m}")

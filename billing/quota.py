@@ -17,7 +17,8 @@ from math import ceil
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
+from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from billing import budget, idempotency, prices
@@ -239,6 +240,14 @@ def state_of(license: License, month: date | None = None) -> QuotaState:
         charged_cents=counter.charged_cents,
         resets_at=start_of_next(month),
     )
+
+
+def with_used(counters: "QuerySet[MonthlyUsage]", percent: int) -> "QuerySet[MonthlyUsage]":
+    """Those of the counters that used at least so much of their `total`, bonus units included."""
+    large = BigIntegerField()  # a hundred times the largest quota is more than an integer column holds
+    total = Cast(Coalesce("license__quota_override", "license__plan__monthly_quota"), large) + F("bonus_units")
+    hundredfold = Cast("used", large) * 100
+    return counters.alias(total=total, hundredfold=hundredfold).filter(hundredfold__gte=F("total") * percent)
 
 
 def _try_reserve(

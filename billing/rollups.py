@@ -45,17 +45,20 @@ def rebuild(first: date | None = None) -> int:
 
 def differences() -> Iterator[str]:
     """Where a final day's sums are not the ledger's."""
+    now = timezone.now()
     for day in DailyUsage.objects.filter(is_final=True).order_by("day").values_list("day", flat=True).distinct():
-        kept = {row.plan_id: _comparable(row) for row in DailyUsage.objects.filter(day=day)}
-        for row in _sums(day, timezone.now()):
-            if kept.get(row.plan_id) != _comparable(row):
+        kept = {row.plan_id: row for row in DailyUsage.objects.filter(day=day)}
+        for row in _sums(day, now):
+            nothing = _row(day, row.plan, [], is_final=True, now=now)  # of a plan that came later
+            if _comparable(kept.get(row.plan_id, nothing)) != _comparable(row):
                 yield f"{day}: the rollup of {row.plan} differs from the ledger; run 'manage.py rebuild_rollups'"
 
 
 def _unfinished(now: datetime) -> Iterator[date]:
-    last_final = DailyUsage.objects.filter(is_final=True).aggregate(day=Max("day"))["day"]
-    first = last_final + timedelta(days=1) if last_final else _first_day() or now.date()
-    return _days(first, now.date())
+    """The days that are not final, and those that nobody summed up yet."""
+    yield from list(DailyUsage.objects.filter(is_final=False).order_by("day").values_list("day", flat=True).distinct())
+    newest = DailyUsage.objects.aggregate(day=Max("day"))["day"]
+    yield from _days(newest + timedelta(days=1) if newest else _first_day() or now.date(), now.date())
 
 
 def _sum_up(days: Iterator[date], now: datetime) -> int:
@@ -91,7 +94,8 @@ def _sums(day: date, now: datetime) -> list[DailyUsage]:
     by_plan: dict[int, list[Any]] = defaultdict(list)
     for group in groups:
         by_plan[group["plan_id"]].append(group)
-    is_final = now >= ends + CLOSING_TIME
+    is_open = any(group["state"] == UsageRecord.State.RESERVED for group in groups)  # released later, if at all
+    is_final = now >= ends + CLOSING_TIME and not is_open
     return [_row(day, plan, by_plan[plan.pk], is_final, now) for plan in Plan.objects.all()]
 
 

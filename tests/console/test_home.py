@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from django.core.management import call_command
 
-from billing import figures, mails, reconcile, refusals, rollups
+from billing import figures, mails, notices, quota, reconcile, refusals, rollups
 from billing.models import DailyRefusals, DailyUsage, Mail, ModelPrice, MonthlyUsage, UsageRecord
 from licenses import lifecycle
-from licenses.models import License, Plan
+from licenses.models import MOST, License, Plan
 from tests.billing.paddle.outcome import license_of
 from tests.factories import LicenseFactory
 from tests.paddle import Life
@@ -137,6 +137,16 @@ def test_licenses_near_their_quota_are_warned_of_and_listed(staff, license):
     assert "Used up" in staff.get(f"/admin/licenses/license/{other.pk}/change/").text
 
 
+def test_the_largest_and_the_smallest_quotas_are_reckoned_right(staff, license):
+    License.objects.filter(pk=license.pk).update(quota_override=MOST)
+    counter = MonthlyUsage.objects.create(license=license, month=today().replace(day=1), used=MOST // 5 * 4)
+    assert "1 licenses have used 80%" in staff.get("/admin/").text
+    assert notices.queue_due() == 1
+    License.objects.filter(pk=license.pk).update(quota_override=9)
+    MonthlyUsage.objects.filter(pk=counter.pk).update(used=7)  # 78%
+    assert "have used 80%" not in staff.get("/admin/").text
+
+
 def test_a_plan_that_costs_more_than_it_brings_is_warned_of(staff, deliver, prices):
     life = Life(prices["pro"])
     deliver(life.customer(), life.created())
@@ -208,6 +218,29 @@ def test_a_day_is_final_only_when_its_reservations_are_closed(post, license):
     assert not DailyUsage.objects.filter(is_final=True).exists()
     rollups.refresh(just_after + timedelta(minutes=10))
     assert set(DailyUsage.objects.filter(is_final=True).values_list("day", flat=True)) == {today()}
+
+
+def test_a_day_is_final_only_when_what_was_abandoned_is_released(license):
+    now = datetime.now(UTC)
+    MonthlyUsage.objects.create(license=license, month=now.date().replace(day=1), used=1)
+    UsageRecord.objects.create(
+        license=license, plan=license.plan, month=now.date().replace(day=1), request_id="x", model="local",
+        created_at=now - timedelta(days=2),
+    )  # fmt: skip
+    rollups.refresh(now)  # the worker was stopped; somebody looks at the home
+    assert not DailyUsage.objects.filter(is_final=True, day=today() - timedelta(days=2)).exists()
+    quota.release_abandoned()
+    rollups.refresh(now + timedelta(minutes=2))
+    assert DailyUsage.objects.get(day=today() - timedelta(days=2), plan=license.plan).outcomes == {"abandoned": 1}
+    assert DailyUsage.objects.get(day=today() - timedelta(days=2), plan=license.plan).is_final
+    assert not list(rollups.differences())
+
+
+def test_a_plan_that_came_later_is_no_difference(post, license):
+    post()
+    rollups.refresh(datetime.now(UTC) + timedelta(days=1, minutes=30))
+    Plan.objects.create(slug="later", name="Later", monthly_quota=1, price_cents=0)
+    assert not list(reconcile.differences())
 
 
 def test_days_that_nobody_swept_are_summed_up_later(post, license):
