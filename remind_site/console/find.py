@@ -13,12 +13,13 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
+from billing.models import WebhookEvent
 from licenses import tokens
 from licenses.decisions import with_decision
 from licenses.models import License
 
 MOST = 50
-PADDLE_ID = re.compile(r"(ctm|sub|txn|adj|evt|pri)_[a-z0-9]+", re.IGNORECASE)
+PADDLE_ID = re.compile(r"(ctm|sub|txn|adj|evt)_[a-z0-9]+", re.IGNORECASE)
 
 
 @never_cache
@@ -50,10 +51,16 @@ def matches(term: str) -> "QuerySet[License]":
     if term.startswith("remind_"):
         return licenses.filter(pk__in=License.objects.filter(tokens__prefix__startswith=term[:50]).values("pk"))
     if PADDLE_ID.fullmatch(term):
-        return licenses.filter(pk__in=_by_paddle_id(term.lower()))
+        return licenses.filter(pk__in=_by_paddle_id(_subject_of(term.lower())))
     if re.fullmatch(r"[0-9a-f]{32}", term):
         return licenses.filter(pk__in=License.objects.filter(usage_records__request_id=term).values("pk"))
     return licenses.filter(email__icontains=term)
+
+
+def _subject_of(paddle_id: str) -> str:
+    """What an event is about; any other id is its own."""
+    subjects = WebhookEvent.objects.filter(event_id=paddle_id).values_list("subject", flat=True)
+    return subjects.first() or paddle_id
 
 
 def _by_paddle_id(paddle_id: str) -> "QuerySet[License, int]":
@@ -62,6 +69,7 @@ def _by_paddle_id(paddle_id: str) -> "QuerySet[License, int]":
         Q(subscriptions__paddle_id=paddle_id)
         | Q(subscriptions__payments__paddle_id=paddle_id)
         | Q(subscriptions__payments__adjustments__paddle_id=paddle_id)
+        | Q(customer__payments__paddle_id=paddle_id)
     )
     return License.objects.filter(owner | bought).values_list("pk", flat=True)
 

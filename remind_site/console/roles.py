@@ -7,9 +7,9 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 
-APPS = ("licenses", "billing", "remind_site")
+APPS = ("licenses", "billing", "remind_site", "django_q")
 
-# Everything can be read by every role.
+# Everything can be read by every role; the queue's pages too, since the home links to tasks that failed.
 SUPPORT = {
     "licenses": ["add_license", "change_license", "add_licensetoken", "change_licensetoken"],
     "billing": ["add_bonusgrant", "change_mail", "change_webhookevent", "change_errand"],

@@ -30,10 +30,14 @@ def test_by_email_number_prefix_and_request_id(staff, license, token, post):
 def test_by_every_id_of_paddles(staff, deliver, prices, paddle):
     life = Life(prices["pro"])
     deliver(life.customer(), life.created(), life.completed(), life.adjusted("refund", kind="partial"))
-    from billing.models import Adjustment
+    from billing.models import Adjustment, Payment, WebhookEvent
 
     for term in (life.customer_id, life.subscription_id, life.transaction_id, Adjustment.objects.get().paddle_id):
         assert leads_to(find(staff, term), license_of(life)), term
+    for event in WebhookEvent.objects.all():
+        assert leads_to(find(staff, event.event_id), license_of(life)), event
+    Payment.objects.update(subscription=None)  # not heard of yet
+    assert leads_to(find(staff, life.transaction_id), license_of(life))
 
 
 def test_several_are_listed_with_their_status(staff):

@@ -69,6 +69,7 @@ def test_every_page_opens_for_every_role(role, as_role, one_of_each):
     assert "Suggestions answered" in home.text
     links = sorted(set(re.findall(r'href="(/admin/[a-z_]+/[a-z_]+/)"', home.text)))
     assert len(links) > 18
+    assert "/admin/django_q/failure/" in links  # the home's to-do list leads there
     for path in links:
         assert client.get(path).status_code == 200, path
     for model, row in one_of_each.items():
