@@ -13,7 +13,7 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django_q.models import Failure, OrmQ
+from django_q.models import Failure, OrmQ, Schedule
 
 from billing import figures as sums
 from billing import refusals, rollups
@@ -173,12 +173,17 @@ def _health() -> list[tuple[str, bool, str]]:
 
 
 def _oldest_due() -> Any:
-    """When the oldest thing that should have been done by now was due; None where all is done."""
+    """When the oldest thing that should have been done by now was due; None where all is done.
+
+    The schedule is one of these: where no worker runs, it stands still, even while there is nothing else to do.
+    """
     cut = timezone.now() - LATE
     due = [
         model._default_manager.filter(state=State.WAITING, due_at__lt=cut).aggregate(oldest=Min("due_at"))["oldest"]
         for model in (WebhookEvent, Mail, Errand)
     ]
+    if not settings.Q_CLUSTER["sync"]:  # else there is no worker, nor need of one
+        due.append(Schedule.objects.filter(next_run__lt=cut).aggregate(oldest=Min("next_run"))["oldest"])
     return min(filter(None, due), default=None)
 
 

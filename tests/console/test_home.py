@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
+from django_q.models import Schedule
 
 from billing import figures, mails, notices, quota, reconcile, refusals, rollups
 from billing.models import DailyRefusals, DailyUsage, Mail, ModelPrice, MonthlyUsage, UsageRecord
@@ -121,6 +122,15 @@ def test_what_failed_for_good_is_a_list_that_links(staff, license):
     assert "Needs a person: 1" in page.text
     assert f'href="/admin/billing/mail/{mail.pk}/change/"' in page.text
     assert "mailbox full" in page.text
+
+
+def test_a_worker_that_stands_still_is_seen_with_nothing_else_to_do(staff, settings):
+    queue = lambda: {what: is_well for what, is_well, _ in staff.get("/admin/").context["health"]}["Queue"]  # noqa: E731
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "sync": False}
+    Schedule.objects.update(next_run=datetime.now(UTC) - timedelta(minutes=1))
+    assert queue()
+    Schedule.objects.update(next_run=datetime.now(UTC) - timedelta(minutes=6))
+    assert not queue()
 
 
 def test_licenses_near_their_quota_are_warned_of_and_listed(staff, license):
