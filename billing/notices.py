@@ -29,7 +29,7 @@ def _quota_used() -> int:
     counters = MonthlyUsage.objects.filter(month=month).select_related("license__plan")
     queued = 0
     for level, kind in LEVELS:
-        for counter in quota.with_used(counters, level).filter(total__gt=0, warned__lt=level)[:BATCH]:
+        for counter in quota.with_used(counters.filter(warned__lt=level), level)[:BATCH]:
             with transaction.atomic():
                 if MonthlyUsage.objects.filter(pk=counter.pk, warned__lt=level).update(warned=level):
                     mails.queue(kind, counter.license, once=f"{kind}:{counter.license_id}:{month:%Y-%m}")

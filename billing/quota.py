@@ -243,11 +243,11 @@ def state_of(license: License, month: date | None = None) -> QuotaState:
 
 
 def with_used(counters: "QuerySet[MonthlyUsage]", percent: int) -> "QuerySet[MonthlyUsage]":
-    """Those of the counters that used at least so much of their `total`, bonus units included."""
+    """Those of the counters that used at least so much of their quota, bonus units included; a quota of 0 is none."""
     large = BigIntegerField()  # a hundred times the largest quota is more than an integer column holds
     total = Cast(Coalesce("license__quota_override", "license__plan__monthly_quota"), large) + F("bonus_units")
-    hundredfold = Cast("used", large) * 100
-    return counters.alias(total=total, hundredfold=hundredfold).filter(hundredfold__gte=F("total") * percent)
+    with_sums = counters.alias(total=total, hundredfold=Cast("used", large) * 100)
+    return with_sums.filter(total__gt=0, hundredfold__gte=F("total") * percent)
 
 
 def _try_reserve(

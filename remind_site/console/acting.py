@@ -175,7 +175,8 @@ def _refuse_if_changed(subject: Any, seen: str) -> None:
 def _what_happened(subject: Any, seen: str) -> str:
     number = seen.partition("-")[0]
     since = int(number) if is_number(number) else 0
-    events = AuditEvent.objects.filter(license=license_of(subject), pk__gt=since) if license_of(subject) else []
+    license = license_of(subject)
+    events = AuditEvent.objects.filter(license=license, pk__gt=since) if license else AuditEvent.objects.none()
     told = "; ".join(
         f"{event.get_action_display()} by {event.by} at {event.at:%H:%M} UTC"
         + (f" ({event.reason})" if event.reason else "")
