@@ -8,7 +8,7 @@ export PORT ?= 8000
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
-.PHONY: run test browser screenshots check format lock
+.PHONY: run test browser screenshots check secrets audit format lock
 
 run: $(VENV)/.run
 	@$(TRYOUT) $(BIN)/python manage.py migrate --verbosity 0
@@ -25,13 +25,30 @@ browser: $(VENV)/.dev
 screenshots: $(VENV)/.dev
 	@$(BIN)/python -m pytest -p no:randomly tests/browser/screenshots.py
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev secrets
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/bandit -q -r . -c pyproject.toml
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python -m pytest -q --no-header tests/remind_site/test_checks.py
+
+# Keys and tokens in what is, or is about to be, in git. A line that only looks like one ends with
+# `pragma: allowlist secret`. Tests name passwords of their own, so that kind is looked for elsewhere only.
+SCAN := detect-secrets-hook --no-verify --plugin .ci/secret_kinds.py --exclude-secrets '^(password|user:password)$$'
+FILES := git ls-files -z --cached --others --exclude-standard --deduplicate
+
+secrets: $(VENV)/.dev
+	@$(FILES) -- ':!tests' ':!requirements*.txt' | xargs -0 $(BIN)/$(SCAN)
+	@$(FILES) -- tests | xargs -0 $(BIN)/$(SCAN) --disable-plugin KeywordDetector
+
+# Published advisories about what runs. Needs PyPI itself, or `make audit SERVICE=osv`; a mirror knows of none.
+SERVICE := pypi
+audit: $(VENV)/.dev
+	@$(BIN)/pip-audit --strict --vulnerability-service $(SERVICE) --disable-pip --no-deps --progress-spinner off \
+		-r requirements.txt || { echo "There are advisories, or (where it says so above) no service that knows \
+	of any could be asked: then nothing was audited." >&2; exit 1; }
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

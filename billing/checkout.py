@@ -32,7 +32,6 @@ PADDLE_HOSTS = {
     "sandbox": "https://cdn.paddle.com https://sandbox-cdn.paddle.com https://sandbox-buy.paddle.com"
     " https://sandbox-checkout-service.paddle.com",
 }
-OURS_ONLY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 logger = structlog.get_logger(__name__)
 
@@ -101,6 +100,8 @@ def pay(request: HttpRequest) -> HttpResponse:
         request, "pay.html", client_token=settings.PADDLE_CLIENT_TOKEN, environment=settings.PADDLE_ENVIRONMENT
     )
     page["Content-Security-Policy"] = _paddles_policy()
+    page["Cross-Origin-Opener-Policy"] = "same-origin-allow-popups"  # some ways to pay open a window
+    page["Permissions-Policy"] = _paddles_permissions()
     return page
 
 
@@ -175,7 +176,6 @@ def _allow(request: HttpRequest, *methods: str) -> None:
 
 def _page(request: HttpRequest, template: str, status: int = 200, **context: Any) -> HttpResponse:
     page = render(request, f"checkout/{template}", {**context, "support": settings.SUPPORT_EMAIL}, status=status)
-    page["Content-Security-Policy"] = OURS_ONLY
     return _private(page)
 
 
@@ -184,6 +184,12 @@ def _private(response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "same-origin"
     return response
+
+
+def _paddles_permissions() -> str:
+    """Paying from a wallet (Apple's, Google's) is offered inside Paddle's frame."""
+    frames = " ".join(f'"{host}"' for host in PADDLE_HOSTS[settings.PADDLE_ENVIRONMENT].split())
+    return f"payment=(self {frames})"
 
 
 def _paddles_policy() -> str:

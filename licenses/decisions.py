@@ -17,7 +17,7 @@ class Decision(StrEnum):
     SUSPENDED = "license_suspended"
     NOT_STARTED = "license_not_started"
     EXPIRED = "license_expired"
-    TOKEN_REVOKED = "token_revoked"  # noqa: S105  # a code, no secret
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105  # nosec  # a code, no secret
     PLAN_INACTIVE = "plan_inactive"
 
 

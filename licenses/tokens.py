@@ -9,7 +9,7 @@ import secrets
 
 # Digits and consonants only, so that no plan's name can turn up in the random part (the client looks for one
 # anywhere in a token when it is offline); without 'l' and 'y', which people misread.
-ALPHABET = "0123456789bcdfghjkmnpqrstvwxz"
+ALPHABET = "0123456789bcdfghjkmnpqrstvwxz"  # pragma: allowlist secret
 RANDOM_LENGTH = 27  # 27 * log2(29) = 131 bits, at least the 128 that are promised
 CHECKSUM_LENGTH = 6  # a mistyped token passes once in 29**6, about 595 million
 PREFIX_SECRET_LENGTH = 6  # how much of the random part the console may show

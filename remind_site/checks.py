@@ -226,7 +226,7 @@ def _missing_settings() -> Iterator[CheckMessage]:
         ),
         (
             "E118",
-            _host(settings.SITE_URL) in {"localhost", "127.0.0.1", "0.0.0.0", "::1"},  # noqa: S104  # not bound to
+            _host(settings.SITE_URL) in {"localhost", "127.0.0.1", "0.0.0.0", "::1"},  # noqa: S104  # nosec  # not bound to
             "SITE_URL names this machine, so the links in mails would lead nowhere.",
             "Set it to the address that clients use, for example https://api.example.com.",
         ),

@@ -94,6 +94,8 @@ INSTALLED_APPS = [
 # What a request passes, from the outside in.
 MIDDLEWARE = [
     "remind_site.middleware.error_tracking.ErrorTrackingMiddleware",
+    "remind_site.middleware.security_headers.SecurityHeadersMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "corsheaders.middleware.CorsMiddleware",  # above all that can refuse, so that browsers can read refusals
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -105,7 +107,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 TEMPLATES = [
@@ -146,16 +147,9 @@ UNFOLD = {
     ],
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
-    "BORDER_RADIUS": "6px",
     "STYLES": [lambda _: static("remind/console.css")],
-    "SCRIPTS": [lambda _: static("remind/console.js")],
+    "SCRIPTS": [lambda _: static("remind/unfold.js"), lambda _: static("remind/console.js")],
     "SIDEBAR": {"navigation": "remind_site.console.navigation.sections"},
-    "COLORS": {
-        "primary": {
-            "50": "#eef6ff", "100": "#d9eaff", "200": "#bcdbff", "300": "#9fccff", "400": "#7fb6ff", "500": "#5b9bff",
-            "600": "#1a61d6", "700": "#164db0", "800": "#174291", "900": "#183b76", "950": "#132549",
-        }
-    },
 }  # fmt: skip
 
 STATIC_URL = "/static/"
@@ -173,10 +167,13 @@ SECURE_REDIRECT_EXEMPT = [r"^health", r"^api/v1/health"]  # probes come from ins
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
-SESSION_COOKIE_SECURE = HTTPS_ONLY
-CSRF_COOKIE_SECURE = HTTPS_ONLY
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
+# With this prefix, browsers take a cookie from this very host alone, over TLS: a neighbouring name can't plant one.
+COOKIE_PREFIX = "__Host-" if HTTPS_ONLY else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}sessionid", f"{COOKIE_PREFIX}csrftoken"
+CSRF_COOKIE_HTTPONLY = True
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # what staff did is no cookie's business
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXY_COUNT else None
-X_FRAME_OPTIONS = "DENY"
 
 CORS_ALLOWED_ORIGINS = env.names(
     "CORS_ORIGINS", ["https://remind.dev", "http://localhost:3000", "http://localhost:8000"]
@@ -326,8 +323,6 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PUBLIC": True,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "PREPROCESSING_HOOKS": ["remind_site.schema.one_spelling_a_route"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -8,8 +8,12 @@ class ConsoleConfig(AdminConfig):
 
     def ready(self) -> None:
         super().ready()
+        from unfold import fields
+
         from remind_site.console import licenses, log_ins, others, roles  # noqa: F401  # after all apps registered theirs
 
+        # Where Pygments is installed, unfold colours JSON by inline styles, which no page here allows.
+        fields.prettify_json = lambda *_: None
         post_migrate.connect(roles.install, sender=self)
         user_logged_in.connect(log_ins.note_log_in)
         user_logged_out.connect(log_ins.note_log_out)

@@ -31,6 +31,10 @@ class Console(UnfoldAdminSite):
     index_template = "console/home.html"
     site_url = None  # there is no site for people beside it
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """unfold's, without the style element it would write into each page; console.css has the colours."""
+        return {**super().each_context(request), "colors": None}
+
     def has_permission(self, request: HttpRequest) -> bool:
         """Staff who gave both factors."""
         return is_staff(request.user) and not lacks_second_factor(request)

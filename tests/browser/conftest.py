@@ -85,6 +85,12 @@ def log_in(page: Any, username: str) -> None:
         page.wait_for_selector("text=Needs a person")
 
 
+def complaint(message: Any) -> list[str]:
+    """An error or warning in the browser's console; not that an answer was a refusal, or the internet not there."""
+    harmless = message.type not in {"error", "warning"} or message.text.startswith("Failed to load resource")
+    return [] if harmless else [f"{message.location.get('url')}: {message.text}"]
+
+
 @pytest.fixture(scope="session")
 def sessions() -> dict[str, Any]:
     return {}
@@ -94,7 +100,7 @@ def sessions() -> dict[str, Any]:
 def visit(chromium: Any, site: Service, sessions: dict[str, Any]) -> Iterator[Callable[..., Any]]:
     """`visit("support", width=360, scheme="dark")`: a page of somebody who is logged in; "" for nobody.
 
-    What goes wrong in the page's scripts fails the test.
+    What goes wrong in the page's scripts fails the test, and so does what its Content-Security-Policy refuses.
     """
     contexts, errors = [], []
 
@@ -110,9 +116,11 @@ def visit(chromium: Any, site: Service, sessions: dict[str, Any]) -> Iterator[Ca
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: errors.extend(complaint(message)))
         return page
 
+    visit.complaints = errors  # for a test that provokes some
     yield visit
     for context in contexts:
         context.close()
-    assert not errors
+    assert not errors, "\n".join(dict.fromkeys(errors))

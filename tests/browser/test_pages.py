@@ -18,7 +18,7 @@ PAGES = [
     "/admin/billing/dailyspend/", "/admin/remind_site/login/", "/admin/recovery-codes/", "/admin/auth/user/",
     "/admin/auth/user/1/change/", "/admin/auth/group/", "/admin/password_change/",
 ]  # fmt: skip
-OPEN = ["/admin/login/", "/api/v1/checkout/free", "/pay"]
+OPEN = ["/admin/login/", "/admin/nowhere/", "/api/v1/checkout/free", "/api/v1/checkout/nothing", "/pay"]
 LOOKS = [(1280, "light"), (360, "dark")]
 
 
