@@ -49,6 +49,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "events": AuditEvent.objects.filter(license=license).select_related("token")[:SHOWN],
         "others": License.objects.filter(email=license.email).exclude(pk=license.pk).select_related("plan")[:SHOWN],
         "now": now,
+        "shown": SHOWN,
     }
     return TemplateResponse(request, "console/customer.html", context)
 

@@ -98,6 +98,29 @@ def test_a_wrong_input_is_said_beside_its_field_and_issues_nothing(staff, act, w
     assert not License.objects.exists()
 
 
+def test_everything_that_the_form_asks_for_is_kept(staff, act):
+    asked = issue(rate="7", last_day=TODAY.isoformat(), notes="pays by invoice", sends_notices="")
+    act(staff, "issue-license", **asked)
+    license = License.objects.get()
+    tomorrow = datetime.combine(TODAY + timedelta(days=1), datetime.min.time(), UTC)
+    assert (license.quota_override, license.rate_override, license.expires_at) == (3, 7, tomorrow)
+    assert (license.notes, license.sends_notices) == ("pays by invoice", False)
+    act(staff, "issue-license", **issue(email="other@example.com", sends_notices="on"))
+    assert License.objects.get(email="other@example.com").sends_notices
+    act(staff, "issue-token", license, label="laptop", deliver="show")
+    assert license.tokens.first().label == "laptop"
+
+
+def test_an_event_that_somebody_saw_to_meanwhile_is_not_run_again(staff, as_role, act):
+    event = WebhookEvent.objects.create(event_id="evt_1", event_type="address.created", body="{}", state="flagged")
+    form = staff.get(path_of("run-event", event))
+    act(as_role("Support"), "close-event", event)
+    page = staff.post(path_of("run-event", event), {**seen_in(form), "reason": "x"})
+    assert "it is now &#x27;done&#x27;" in page.text
+    event.refresh_from_db()
+    assert event.state == "done"
+
+
 def test_an_address_that_has_a_license_gets_a_further_one_only_when_meant(staff, act, license):
     assert f"has license {license.pk} already" in act(staff, "issue-license", **issue(email=license.email)).text
     assert License.objects.count() == 1

@@ -91,6 +91,16 @@ def test_the_page_about_a_customer_says_it_all(staff, deliver, prices, paddle, m
         assert said in page, said
 
 
+def test_what_does_not_fit_on_the_page_is_linked(staff, license):
+    path = f"/admin/licenses/license/{license.pk}/change/"
+    link = f"/admin/licenses/licensetoken/?license__id__exact={license.pk}"
+    for number in range(21):
+        add_token(license, by="test", label=f"machine {number}")
+    assert link in staff.get(path).text
+    assert "machine 0<" not in staff.get(path).text
+    assert staff.get(link).context["cl"].queryset.count() == 21
+
+
 def test_the_page_costs_a_bounded_number_of_queries(staff, license, token, post, django_assert_max_num_queries):
     for _ in range(30):
         post()
