@@ -172,8 +172,9 @@ def test_clients_that_do_not_hang_up_hold_up_nobody_else(start):
         lingering = [stack.enter_context(connect(service)) for _ in range(40)]
         for connection in lingering:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        started = time.monotonic()
         assert {read(connection) for connection in lingering} == {(200, True)}
-        assert service.client.get("/health", timeout=LIVELY).status_code == 200
+        assert time.monotonic() - started < LIVELY
 
 
 @pytest.fixture

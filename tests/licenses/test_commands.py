@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from licenses import tokens
-from licenses.models import License, LicenseToken
+from licenses.models import AuditEvent, License, LicenseToken
 
 pytestmark = pytest.mark.django_db
 
@@ -132,3 +132,14 @@ def test_the_demonstration_is_made_once_and_mended(manage, client, tmp_path, mon
     again = manage("demo")
     assert kept["token"] not in again
     assert License.objects.count() == 1
+
+
+def test_a_user_without_a_name_is_noted_by_number(manage, monkeypatch):
+    """As in a container that runs as some user of its host."""
+
+    def unknown():
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    manage("issue_license", "a@example.com", "--plan", "pro")
+    assert AuditEvent.objects.filter(by__startswith="command:uid ").exists()

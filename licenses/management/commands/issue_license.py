@@ -1,7 +1,6 @@
 """`manage.py issue_license`: a new license with its token. Others script against its arguments and last line."""
 
 import argparse
-import getpass
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from licenses import lifecycle
+from licenses.management import operator
 from licenses.models import Plan
 
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         if plan is None:
             known = ", ".join(Plan.objects.values_list("slug", flat=True))
             raise CommandError(f"There is no plan '{options['plan']}'. Plans: {known}.")
-        by = f"command:{getpass.getuser()}"
+        by = operator.running()
         try:
             with transaction.atomic():
                 license = lifecycle.issue(

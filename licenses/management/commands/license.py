@@ -5,7 +5,6 @@ never an argument, since arguments stay in shell histories.
 """
 
 import argparse
-import getpass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from licenses import lifecycle
 from licenses.decisions import decide
+from licenses.management import operator
 from licenses.models import License, LicenseToken
 
 MAX_REASON = 500  # characters
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             action.add_argument("--reason", type=_reason, help="why, for the audit trail")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.by = f"command:{getpass.getuser()}"
+        self.by = operator.running()
         try:
             getattr(self, options["action"])(**options | {"reason": options.get("reason") or ""})
         except lifecycle.NotPossible as error:
