@@ -1,7 +1,4 @@
-"""Real servers for the tests, from wheels: PostgreSQL and Valkey, started once before Django reads its settings.
-
-`DATABASE_URL` and `REDIS_URL`, where set, are used instead. Loaded by pytest as a plugin (see pyproject.toml).
-"""
+"""Real servers for the tests, from wheels: PostgreSQL and Valkey; and the settings that all tests share."""
 
 import atexit
 import os
@@ -51,7 +48,8 @@ def start_valkey(port: int | None = None) -> ValkeyServer:
     return server
 
 
-def _prepare_environment() -> None:
+def prepare_environment() -> None:
+    """Settings for the service in tests, whatever is set in the environment, but for its servers."""
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "AI_", "RATE_LIMIT_", "PADDLE_", "EMAIL_")):
             del os.environ[name]
@@ -59,10 +57,3 @@ def _prepare_environment() -> None:
     os.environ["AI_PROVIDER"] = "local"
     os.environ["ADMIN_REQUIRE_2FA"] = "false"  # those tests that are about it set it
     os.environ["RATE_LIMIT_REQUESTS"] = "100000"  # those tests that are about it set it
-    if "DATABASE_URL" not in os.environ:
-        os.environ["DATABASE_URL"] = start_postgres(FAST).get_uri("postgres")
-    if "REDIS_URL" not in os.environ:
-        os.environ["REDIS_URL"] = start_valkey().connection_url
-
-
-_prepare_environment()

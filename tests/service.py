@@ -55,6 +55,26 @@ def run_command(*args: str, env: dict[str, str], check: bool = True) -> subproce
     return done
 
 
+def start_worker(log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """`manage.py qcluster`, a session of its own, writing to a log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "qcluster"],
+            cwd=ROOT,
+            env={**os.environ, **env},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for a process that leads a session, and for all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(LIVELY)
+
+
 class Database:
     """A migrated database of its own: a copy of the template, or an SQLite file."""
 
@@ -72,6 +92,16 @@ class Database:
 
     def value(self, statement: str, *parameters: Any) -> Any:
         return self.sql(statement, *parameters)[0][0]
+
+    def offer(self, prices: dict[str, str]) -> None:
+        """Sell plans (by slug) a month each, at Paddle's prices with these ids."""
+        for plan, price_id in prices.items():
+            self.sql(
+                "INSERT INTO billing_planprice (price_id, plan_id, interval, is_offered)"
+                " SELECT %s, id, 'month', true FROM licenses_plan WHERE slug = %s",
+                price_id,
+                plan,
+            )
 
 
 class Template:
@@ -139,9 +169,7 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL for the master and every worker."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(LIVELY)
+        kill_all(self.process)
 
     def command(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = run_command(*args, env=self.env, check=check)

@@ -2,18 +2,16 @@
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import service as deployed
 from tests.paddle import SECRET, signed
-from tests.service import LIVELY, ROOT, Database, Service, run_command
+from tests.service import LIVELY, Database, Service, run_command
 
 PRICES = {"pro": "pri_pro", "team": "pri_team"}
 Process = subprocess.Popen[bytes]
@@ -25,15 +23,7 @@ def start_worker(logs: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def start_worker(database: Database, **env: str) -> Process:
-        with (logs / "worker.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": database.url, **env},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        process = deployed.start_worker(logs / "worker.log", {"DATABASE_URL": database.url, **env})
         started.append(process)
         return process
 
@@ -42,8 +32,7 @@ def start_worker(logs: Path) -> Iterator[Callable[..., Process]]:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(LIVELY)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        deployed.kill_all(process)
 
 
 @pytest.fixture
@@ -52,13 +41,7 @@ def serve(start: Callable[..., Service]) -> Callable[..., Service]:
 
     def serve(database: Database | None = None, **env: str) -> Service:
         service = start(database, PADDLE_WEBHOOK_SECRET=SECRET, **env)
-        for plan, price_id in PRICES.items():
-            service.database.sql(
-                "INSERT INTO billing_planprice (price_id, plan_id, interval, is_offered)"
-                " SELECT %s, id, 'month', true FROM licenses_plan WHERE slug = %s",
-                price_id,
-                plan,
-            )
+        service.database.offer(PRICES)
         return service
 
     return serve
