@@ -44,8 +44,8 @@ def _do(parts: dict[str, Part]) -> dict[str, int]:
     for name, part in parts.items():
         try:
             counts[name] = part()
-        except Exception as error:  # noqa: BLE001  # the others must have their turn
-            logger.error("housekeeping_failed", part=name, error=type(error).__name__)
+        except Exception as error:  # the others must have their turn
+            logger.error("housekeeping_failed", part=name, exc_info=error)
             failure = error
     if failure is not None:
         raise failure

@@ -134,7 +134,7 @@ def send(mail: Mail) -> None:
         outbox.close(mail)
 
 
-class MailNotSent(Exception):
+class MailNotSent(outbox.Outage):
     """The mail server was not reached, or refused; the message says how."""
 
 

@@ -3,12 +3,13 @@
 What the work is, is said by its callers: `billing.mails`, `billing.paddle.events`, `billing.paddle.errands`.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django_q.tasks import async_task
@@ -23,6 +24,10 @@ MOST_TRIES = 18  # with these pauses: about a day
 BATCH = 200
 
 logger = structlog.get_logger(__name__)
+
+
+class Outage(Exception):
+    """Somebody outside is not there just now, which happens: trying again is all there is to do."""
 
 
 class NeedsPerson(Exception):
@@ -100,9 +105,18 @@ def _claim(row: ToDo, lease: timedelta) -> bool:
 
 
 def _note_failure(row: ToDo, error: Exception) -> None:
-    """Keep what went wrong, for staff to read; the log has only the kind of error."""
+    """Keep what went wrong, for staff to read. Of an outage the log has only the kind; a bug is an error, once."""
     note = f"{type(error).__name__}: {error}"[:1000]
-    logger.warning("try_failed", what=row._meta.model_name, number=row.pk, tries=row.tries, error=type(error).__name__)
+    is_news = row.tries == 1 and not isinstance(error, Outage | OperationalError | InterfaceError)
+    logger.log(
+        logging.ERROR if is_news else logging.WARNING,
+        "try_failed",
+        what=row._meta.model_name,
+        number=row.pk,
+        tries=row.tries,
+        error=type(error).__name__,
+        exc_info=error if is_news else None,
+    )
     if row.tries >= MOST_TRIES:
         close(row, State.FLAGGED, note)
         return

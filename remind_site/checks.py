@@ -1,7 +1,8 @@
 """Start-up checks, each with an id and a hint: those of every start, and those of `check --deploy`.
 
-remind.E001 to E018   settings that can't work; no process starts with them
+remind.E001 to E032   settings that can't work; no process starts with them
 remind.E101 to E129   what production needs and lacks; reported by `check --deploy`
+remind.W130           what an operator would miss; reported there too
 """
 
 import os
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import dj_email_url
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, register
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -20,6 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from billing import ledger_guard, prices
+from remind_site import sentry
 from suggestions.flow import PROVIDER_DONE_BY
 from suggestions.providers import configured_model
 
@@ -33,7 +36,7 @@ def settings_can_work(**kwargs: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def production_is_complete(**kwargs: Any) -> list[CheckMessage]:
-    return [*_missing_settings(), *_database_state()]
+    return [*_missing_settings(), *_unwatched(), *_database_state()]
 
 
 def _impossible_settings() -> Iterator[CheckMessage]:
@@ -139,6 +142,24 @@ def _impossible_settings() -> Iterator[CheckMessage]:
             "Unset it for an hour.",
         ),
         (
+            "E030",
+            bool(settings.SENTRY_DSN) and not sentry.is_dsn(settings.SENTRY_DSN),
+            "SENTRY_DSN is no Sentry address.",
+            "Copy it from the project's settings there, for example https://key@o1.ingest.sentry.io/2, or unset it.",
+        ),
+        (
+            "E031",
+            not 0 <= settings.SENTRY_TRACES_SAMPLE_RATE <= 1,
+            f"SENTRY_TRACES_SAMPLE_RATE is {settings.SENTRY_TRACES_SAMPLE_RATE:g}.",
+            "Set the share of requests to trace: 0 to 1.",
+        ),
+        (
+            "E032",
+            not sentry.USABLE_ENVIRONMENT.fullmatch(settings.SENTRY_ENVIRONMENT),
+            "SENTRY_ENVIRONMENT is no name that Sentry takes.",
+            "For example production or staging: up to 64 characters, no blanks and no slashes.",
+        ),
+        (
             "E017",
             bool(settings.PADDLE_WEBHOOK_SECRETS) and "TEST_MODE" in os.environ,
             "TEST_MODE is set in the environment: Paddle's SDK then takes signatures of any age.",
@@ -232,6 +253,15 @@ def _missing_settings() -> Iterator[CheckMessage]:
         ),
     ]
     yield from _errors(needed)
+
+
+def _unwatched() -> Iterator[CheckMessage]:
+    if not settings.SENTRY_DSN:
+        yield checks.Warning(
+            "SENTRY_DSN is not set: errors stand in the log only, and nobody is told of them.",
+            hint="Set it to the address of a project at Sentry, or of a server that speaks its protocol.",
+            id="remind.W130",
+        )
 
 
 def _database_state() -> Iterator[CheckMessage]:

@@ -1,7 +1,8 @@
 """Structured logs: one JSON object a line on standard error, from our code and from libraries alike.
 
-Nothing that looks like a license token leaves in full, whoever wrote the line: masking is the last step. What a
-request's own line holds is in `remind_site.middleware.error_tracking`.
+Nothing that looks like a license token, a key or an email leaves in full, whoever wrote the line: masking is the last
+step. What a request's own line holds is in `remind_site.middleware.error_tracking`; how errors get from here to Sentry,
+in `remind_site.sentry`.
 """
 
 import logging.config
@@ -9,17 +10,25 @@ from typing import Any
 
 import structlog
 from django.utils.log import CallbackFilter
-from structlog.typing import WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 from licenses import tokens
+from remind_site import scrubber, sentry
 
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
+    sentry.report_errors,
     structlog.processors.format_exc_info,
 ]
+
+
+def mask_texts(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """Mask keys and emails in a line's fields, and in a bug's trace all that came with the request."""
+    private = scrubber.private() if "exception" in line else ()
+    return {name: scrubber.mask(text, private) if isinstance(text, str) else text for name, text in line.items()}
 
 
 def scrub_tokens(logger: WrappedLogger, method: str, line: str) -> str:
@@ -53,6 +62,7 @@ def configuration(level: int) -> dict[str, Any]:
                 "foreign_pre_chain": [structlog.stdlib.PositionalArgumentsFormatter(), *SHARED_PROCESSORS],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    mask_texts,
                     structlog.processors.JSONRenderer(default=str),
                     scrub_tokens,
                 ],

@@ -331,6 +331,15 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
 }
 
+# --- Errors and traces (remind_site/sentry.py). Hosts name the commit in variables of their own.
+GIT_COMMIT = next(
+    (env.str(name) for name in ("GIT_COMMIT", "HEROKU_SLUG_COMMIT", "RENDER_GIT_COMMIT") if env.str(name, "")), ""
+)
+SENTRY_DSN = env.str("SENTRY_DSN", "")
+SENTRY_TRACES_SAMPLE_RATE = env.float("SENTRY_TRACES_SAMPLE_RATE", 0.1)
+SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", "production")
+SENTRY_RELEASE = f"remind-service@{VERSION}" + (f"+{GIT_COMMIT[:12]}" if GIT_COMMIT else "")
+
 # --- Logs
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 LOGGING_CONFIG = None  # remind_site.logs configures it, from remind_site.apps

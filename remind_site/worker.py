@@ -14,6 +14,7 @@ import uuid
 from concurrent.futures import Future
 from typing import Any
 
+import structlog
 from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
@@ -104,7 +105,8 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         if malformed:
             logger.warning("malformed request refused with %s: %s (%s)", status, type(exc).__name__, request_id)
         else:
-            logger.error("error outside the application (%s)", request_id, exc_info=exc)
+            with structlog.contextvars.bound_contextvars(request_id=request_id):
+                logger.error("error outside the application", exc_info=exc)
         body = json.dumps({"detail": f"{reason}.", "code": code, "request_id": request_id})
         head = (
             f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"

@@ -5,8 +5,10 @@ import os
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 
+from remind_site.sentry import OwnTraces
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "remind_site.settings")
-application = get_wsgi_application()
+application = OwnTraces(get_wsgi_application())
 call_command("check")
 
 from suggestions.providers import configured  # noqa: E402  # needs the settings, and those checked

@@ -23,6 +23,7 @@ from paddle_billing.Resources.Transactions.Operations import CreateTransaction
 from paddle_billing.Resources.Transactions.Operations.Create import TransactionCreateItem
 from requests import RequestException
 
+from billing.outbox import Outage
 from billing.paddle import facts
 
 TIMEOUT = 8.0  # seconds; a buyer waits for some of these calls
@@ -36,7 +37,7 @@ Client.null_logger().setLevel(logging.CRITICAL + 1)
 Result = TypeVar("Result")
 
 
-class PaddleUnavailable(Exception):
+class PaddleUnavailable(Outage):
     """Paddle did not answer, or can't just now: try again later."""
 
 

@@ -81,4 +81,4 @@ def _process(stored: WebhookEvent) -> None:
     try:
         outbox.attempt(stored, events.process, lease=events.ORPHANED_AFTER)
     except DatabaseError as error:  # it is kept: the worker will find it
-        logger.error("processing_put_off", event=stored.event_id, error=type(error).__name__)
+        logger.error("processing_put_off", event_id=stored.event_id, exc_info=error)

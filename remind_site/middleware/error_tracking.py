@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 
 from billing import refusals
 from licenses.requests import ServiceRequest
-from remind_site import api
+from remind_site import api, sentry
 
 SLOW = 5.0  # seconds
 USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -36,6 +36,7 @@ class ErrorTrackingMiddleware:
         request.windows = []
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
+        sentry.begin_request(request)
         response = self.get_response(request)
         response["X-Request-ID"] = request.request_id
         _count_refusal(request, response.status_code)

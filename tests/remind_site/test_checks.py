@@ -20,6 +20,7 @@ PRODUCTION = {
     "PADDLE_CLIENT_TOKEN": "live_test",
     "SITE_URL": "https://api.remind.dev",
     "ADMIN_REQUIRE_2FA": "on",
+    "SENTRY_DSN": "https://0123456789abcdef@sentry.example.com/1",
     "RATE_LIMIT_REQUESTS": "10",
     "WEB_CONCURRENCY": "2",
 }
@@ -37,6 +38,7 @@ MISSING = {
     "PADDLE_CLIENT_TOKEN": "remind.E116",
     "SITE_URL": "remind.E118",
     "ADMIN_REQUIRE_2FA": "remind.E119",
+    "SENTRY_DSN": "remind.W130",
 }
 
 
@@ -115,6 +117,10 @@ def test_pending_migrations_are_named(production, template):
         ({"SITE_URL": "http://[::1"}, "remind.E016"),
         ({"PADDLE_BASE_URL": "ftp://x"}, "remind.E016"),
         ({"TEST_MODE": "0"}, "remind.E017"),
+        ({"SENTRY_DSN": "https://sentry.example.com"}, "remind.E030"),
+        ({"SENTRY_DSN": "sentry"}, "remind.E030"),
+        ({"SENTRY_TRACES_SAMPLE_RATE": "1.1"}, "remind.E031"),
+        ({"SENTRY_ENVIRONMENT": "a/b"}, "remind.E032"),
     ],
 )
 def test_settings_that_can_not_work_stop_every_start(production, change, number):
