@@ -402,12 +402,6 @@ def test_a_sentry_in_trouble_costs_requests_nothing(start, trouble):
         assert (0 < fake.connections < 10) == (trouble == "hangs")
 
 
-def test_without_an_address_nothing_is_set_up(start):
-    service = start()
-    assert service.suggest(service.issue()).status_code == 200
-    assert "sentry" not in service.log.read_text()
-
-
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
