@@ -23,6 +23,7 @@ from django.utils import timezone
 
 from billing import ledger_guard, prices
 from remind_site import sentry
+from remind_site.backups import sealing
 from suggestions.flow import PROVIDER_DONE_BY
 from suggestions.providers import configured_model
 
@@ -165,6 +166,25 @@ def _impossible_settings() -> Iterator[CheckMessage]:
             "TEST_MODE is set in the environment: Paddle's SDK then takes signatures of any age.",
             "Unset TEST_MODE.",
         ),
+        (
+            "E021",
+            not all(map(_is_key, [*settings.BACKUP_AGE_RECIPIENTS, *_backup_identity()])),
+            "BACKUP_AGE_RECIPIENTS or BACKUP_AGE_IDENTITY holds something that is no key of age.",
+            "'manage.py backup_key' makes a pair: recipients begin age1, an identity AGE-SECRET-KEY-1.",
+        ),
+        (
+            "E022",
+            _opens_nothing(),
+            "BACKUP_AGE_IDENTITY is of none of BACKUP_AGE_RECIPIENTS: it would not open what is encrypted to them.",
+            "Set the two of one pair.",
+        ),
+        (
+            "E023",
+            bool(settings.BACKUP_S3_BUCKET) and not settings.BACKUP_AGE_RECIPIENTS,
+            "BACKUP_S3_BUCKET is set without BACKUP_AGE_RECIPIENTS: backups would leave this machine in the clear.",
+            "Set BACKUP_AGE_RECIPIENTS; 'manage.py backup_key' makes a pair of keys.",
+        ),
+        ("E024", settings.BACKUP_KEEP_DAYS < 1, "BACKUP_KEEP_DAYS is less than 1.", "Unset it for 30 days."),
     ]
     yield from _errors(impossible)
 
@@ -251,6 +271,24 @@ def _missing_settings() -> Iterator[CheckMessage]:
             "SITE_URL names this machine, so the links in mails would lead nowhere.",
             "Set it to the address that clients use, for example https://api.example.com.",
         ),
+        (
+            "E126",
+            not settings.BACKUP_AGE_RECIPIENTS,
+            "BACKUP_AGE_RECIPIENTS is not set: backups would not be encrypted.",
+            "Set it to a public key of age; 'manage.py backup_key' makes a pair.",
+        ),
+        (
+            "E127",
+            settings.BACKUP_VERIFY and not settings.BACKUP_AGE_IDENTITY,
+            "BACKUP_AGE_IDENTITY is not set: backups could not be verified.",
+            "Set it, or BACKUP_VERIFY=off where verify_backup runs on another machine.",
+        ),
+        (
+            "E128",
+            not settings.BACKUP_S3_BUCKET and not settings.BACKUP_FOLDER,
+            "Neither BACKUP_S3_BUCKET nor BACKUP_FOLDER is set: backups would lie on this machine's disk.",
+            "Set one of them; docs/backups/README.md says how.",
+        ),
     ]
     yield from _errors(needed)
 
@@ -305,6 +343,25 @@ def _host(url: str) -> str:
         return (parts.scheme in {"http", "https"} and parts.hostname) or ""
     except ValueError:
         return ""
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return bool(sealing.recipient(text) if text.startswith("age1") else sealing.identity(text))
+    except ValueError:
+        return False
+
+
+def _backup_identity() -> list[str]:
+    return [settings.BACKUP_AGE_IDENTITY] if settings.BACKUP_AGE_IDENTITY else []
+
+
+def _opens_nothing() -> bool:
+    """Whether there is a key that opens no backup; not asked of what is no key at all."""
+    identity, recipients = settings.BACKUP_AGE_IDENTITY, settings.BACKUP_AGE_RECIPIENTS
+    if not (identity and recipients and _is_key(identity)):
+        return False
+    return str(sealing.identity(identity).to_public()) not in recipients
 
 
 def _paddle_base_url() -> list[str]:

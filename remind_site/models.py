@@ -1,4 +1,6 @@
-"""Who came into the console, and when. The accounts themselves are Django's; everything else has an app of its own."""
+"""Who came into the console, and how backups went. The accounts themselves are Django's; everything else has an app
+of its own.
+"""
 
 from django.conf import settings
 from django.db import models
@@ -31,3 +33,26 @@ class LogIn(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} {self.get_what_display()}"
+
+
+class BackupRun(models.Model):
+    """One backup, or one proof that the newest restores. Kept for ever: there are two a day."""
+
+    class Kind(models.TextChoices):
+        BACKUP = "backup", "backup"
+        VERIFY = "verify", "verification of the backup"
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    name = models.CharField(max_length=60, blank=True, help_text="The backup that was taken or verified.")
+    started_at = models.DateTimeField(help_text="UTC.")
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ok = models.BooleanField("went well", default=False)
+    detail = models.TextField(blank=True, help_text="What went wrong, or is to be known.")
+    bytes = models.PositiveBigIntegerField(default=0, help_text="Of the dump as it is stored.")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["kind", "-ended_at"], name="backup_run_by_kind")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.started_at:%Y-%m-%d %H:%M}"

@@ -154,7 +154,7 @@ UNFOLD = {
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from where they are installed: nothing to collect
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
@@ -302,6 +302,37 @@ Q_CLUSTER = {
     "save_limit": 1000,
     "label": "Tasks",
 }
+
+# --- Backups
+BACKUP_FOLDER = env.str("BACKUP_FOLDER", "")
+BACKUP_S3_BUCKET = env.str("BACKUP_S3_BUCKET", "")
+BACKUP_AGE_RECIPIENTS = env.names("BACKUP_AGE_RECIPIENTS", [])
+BACKUP_AGE_IDENTITY = env.str("BACKUP_AGE_IDENTITY", "")
+BACKUP_KEEP_DAYS = env.int("BACKUP_KEEP_DAYS", 30)
+BACKUP_VERIFY = env.bool("BACKUP_VERIFY", True)
+BACKUP_SCRATCH_URL = env.str("BACKUP_SCRATCH_URL", "")
+BACKUP_PG_BIN = env.str("BACKUP_PG_BIN", "")
+STORAGES["backups"] = (
+    {
+        "BACKEND": "remind_site.backups.store.BoundedS3",
+        "OPTIONS": {
+            "bucket_name": BACKUP_S3_BUCKET,
+            "endpoint_url": env.str("BACKUP_S3_ENDPOINT_URL", "") or None,
+            "region_name": env.str("BACKUP_S3_REGION", "") or None,
+            "access_key": env.str("BACKUP_S3_ACCESS_KEY_ID", "") or None,
+            "secret_key": env.str("BACKUP_S3_SECRET_ACCESS_KEY", "") or None,
+        },
+    }
+    if BACKUP_S3_BUCKET
+    else {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": BACKUP_FOLDER or BASE_DIR / "var" / "backups",
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    }
+)
 
 # --- The API
 REST_FRAMEWORK = {

@@ -107,11 +107,16 @@ class Database:
 class Template:
     """A migrated PostgreSQL database, and copies of it."""
 
-    def __init__(self, server_url: str) -> None:
+    def __init__(self, server_url: str, name: str = "") -> None:
         self.server_url = server_url
-        self.name = f"template_{os.getpid()}_{next(_numbers)}"
-        self._create(self.name)
-        run_command("migrate", "--verbosity", "0", env={"DATABASE_URL": self._url(self.name)})
+        self.name = name or f"template_{os.getpid()}_{next(_numbers)}"
+        if not name:
+            self._create(self.name)
+            run_command("migrate", "--verbosity", "0", env={"DATABASE_URL": self._url(self.name)})
+
+    def of(self, database: Database) -> "Template":
+        """Copies of what a database holds by now; nobody may be connected to it."""
+        return Template(self.server_url, urlsplit(database.url).path.removeprefix("/"))
 
     def copy(self) -> Database:
         name = f"copy_{os.getpid()}_{next(_numbers)}"

@@ -82,6 +82,7 @@ def sections(request: HttpRequest) -> list[dict[str, Any]]:
                 _list("Daily spend", "savings", "billing.dailyspend"),
                 _list("Repeated keys", "fingerprint", "billing.idempotencykey"),
                 _list("Notices to operators", "campaign", "billing.operatornotice"),
+                _list("Backups", "backup", "remind_site.backuprun"),
                 _list("Tasks that failed", "error", "django_q.failure"),
                 _list("Schedules", "schedule", "django_q.schedule"),
                 _list("Staff", "person", "auth.user"),

@@ -15,7 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from licenses.admin import ConsoleAdmin, Days, ReadOnlyAdmin
-from remind_site.models import LogIn
+from remind_site.models import BackupRun, LogIn
 
 # Second factors are taken away by an action on the user; nobody is to read another's key or codes.
 for model in (User, Group, StaticDevice, TOTPDevice, Failure, OrmQ, Schedule, Success):
@@ -61,6 +61,13 @@ class LogInAdmin(ReadOnlyAdmin):
     list_display = ["at", "username", "what", "address"]
     list_filter = [("what", ChoicesDropdownFilter), ("at", Days)]
     search_fields = ["username", "=address"]
+
+
+@admin.register(BackupRun)
+class BackupRunAdmin(ReadOnlyAdmin):
+    list_display = ["started_at", "kind", "ok", "ended_at", "name", "bytes", "detail"]
+    list_filter = [("kind", ChoicesDropdownFilter), "ok", ("started_at", Days)]
+    search_fields = ["name"]
 
 
 class TaskAdmin(ReadOnlyAdmin):

@@ -3,9 +3,11 @@
 import os
 
 import pytest
+from pyrage import x25519
 
 from tests.service import free_port, run_command
 
+KEY, OTHER_KEY = x25519.Identity.generate(), x25519.Identity.generate()
 PRODUCTION = {
     "SECRET_KEY": "a-long-enough-key-for-a-test-of-production-0123456789-abcdef",
     "ALLOWED_HOSTS": "api.remind.dev",
@@ -21,6 +23,9 @@ PRODUCTION = {
     "SITE_URL": "https://api.remind.dev",
     "ADMIN_REQUIRE_2FA": "on",
     "SENTRY_DSN": "https://0123456789abcdef@sentry.example.com/1",
+    "BACKUP_S3_BUCKET": "remind-backups",
+    "BACKUP_AGE_RECIPIENTS": str(KEY.to_public()),
+    "BACKUP_AGE_IDENTITY": str(KEY),
     "RATE_LIMIT_REQUESTS": "10",
     "WEB_CONCURRENCY": "2",
 }
@@ -39,6 +44,9 @@ MISSING = {
     "SITE_URL": "remind.E118",
     "ADMIN_REQUIRE_2FA": "remind.E119",
     "SENTRY_DSN": "remind.W130",
+    "BACKUP_AGE_RECIPIENTS": "remind.E126",
+    "BACKUP_AGE_IDENTITY": "remind.E127",
+    "BACKUP_S3_BUCKET": "remind.E128",
 }
 
 
@@ -121,6 +129,10 @@ def test_pending_migrations_are_named(production, template):
         ({"SENTRY_DSN": "sentry"}, "remind.E030"),
         ({"SENTRY_TRACES_SAMPLE_RATE": "1.1"}, "remind.E031"),
         ({"SENTRY_ENVIRONMENT": "a/b"}, "remind.E032"),
+        ({"BACKUP_AGE_RECIPIENTS": "age1nonsense"}, "remind.E021"),
+        ({"BACKUP_AGE_IDENTITY": str(OTHER_KEY)}, "remind.E022"),
+        ({"BACKUP_AGE_RECIPIENTS": ""}, "remind.E023"),
+        ({"BACKUP_KEEP_DAYS": "0"}, "remind.E024"),
     ],
 )
 def test_settings_that_can_not_work_stop_every_start(production, change, number):

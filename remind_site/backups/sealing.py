@@ -1,0 +1,63 @@
+"""Encryption of backups with age (https://age-encryption.org/v1): to public keys, so that what takes backups can't
+read them, and in a format that the program `age` opens without this service. Without a recipient nothing is encrypted.
+"""
+
+import shutil
+from typing import IO
+
+import pyrage
+from django.conf import settings
+
+from remind_site.backups.errors import BackupProblem
+
+
+def is_on() -> bool:
+    """Whether there is a key to encrypt to."""
+    return bool(settings.BACKUP_AGE_RECIPIENTS)
+
+
+def seal(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy source to target, encrypted to every recipient."""
+    if not is_on():
+        shutil.copyfileobj(source, target)
+        return
+    try:
+        pyrage.encrypt_io(source, target, [recipient(text) for text in settings.BACKUP_AGE_RECIPIENTS])
+    except pyrage.EncryptError as error:  # what writing raises comes as this, with its words
+        raise OSError(str(error)) from None
+
+
+def unseal(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy source, which is encrypted, to target in the clear.
+
+    Raises:
+        BackupProblem: no key, a wrong one, or content that was changed or cut off.
+    """
+    if not settings.BACKUP_AGE_IDENTITY:
+        raise BackupProblem("The backup is encrypted, and BACKUP_AGE_IDENTITY is not set.")
+    try:
+        pyrage.decrypt_io(source, target, [identity(settings.BACKUP_AGE_IDENTITY)])
+    except pyrage.DecryptError as error:
+        if "key" in str(error).lower():
+            raise BackupProblem("BACKUP_AGE_IDENTITY is the wrong key: it does not open this backup.") from None
+        raise BackupProblem(f"The backup can't be decrypted ({error}): it is damaged.") from None
+    except OSError as error:
+        if "decryption" in str(error):
+            raise BackupProblem("The backup can't be decrypted to its end: it is damaged or cut off.") from None
+        raise
+
+
+def recipient(text: str) -> pyrage.x25519.Recipient:
+    """Raises: ValueError where it is none."""
+    try:
+        return pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError as error:
+        raise ValueError(str(error)) from None
+
+
+def identity(text: str) -> pyrage.x25519.Identity:
+    """Raises: ValueError where it is none."""
+    try:
+        return pyrage.x25519.Identity.from_str(text)
+    except pyrage.IdentityError as error:
+        raise ValueError(str(error)) from None
