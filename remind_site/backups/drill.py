@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -136,7 +136,7 @@ class Cluster:
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as database:
-            return database.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+            return database.execute(query, parameters).fetchall()
 
     def manage(self, *command: str) -> None:
         """Run a command of ours on this database."""
@@ -229,7 +229,7 @@ def _work(cluster: Cluster) -> Iterator[list[Settled]]:
         [sys.executable, "-m", "remind_site.backups.drill_work"],
         cwd=BASE_DIR, env={**os.environ, "DATABASE_URL": cluster.url}, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        lines = process.stdout or []
+        lines: Iterable[str] = process.stdout or []
         reader = threading.Thread(target=lambda: told.extend(Settled(**json.loads(line)) for line in lines))
         reader.start()
         try:
