@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import urlencode
 
 import psycopg
@@ -26,6 +26,7 @@ from remind_site.backups import sealing
 from remind_site.backups.errors import BackupProblem
 
 ONE_AT_A_TIME = 0x52454D42  # the advisory lock of whoever takes or verifies a backup: 'REMB'
+USUAL = ("user", "password", "host", "port")
 SCRATCH = "remind_verify_"
 TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname"
 
@@ -47,10 +48,9 @@ def conninfo() -> str:
     if connection.vendor != "postgresql":
         raise BackupProblem("Backups are of PostgreSQL. An SQLite database is a file: stop the service and copy it.")
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
-    given = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    named = {keyword: config[name] for keyword, name in given.items() if config[name]}
+    named = {keyword: config[keyword.upper()] for keyword in USUAL if config[keyword.upper()]}
     others = {keyword: value for keyword, value in config["OPTIONS"].items() if keyword in known}
-    return make_conninfo(**{**others, **named})
+    return make_conninfo(**{**others, **named, "dbname": config["NAME"]})
 
 
 def url(conninfo: str) -> str:
@@ -107,9 +107,9 @@ def dump(conninfo: str, moment: Snapshot, target: IO[bytes]) -> None:
     """
     command = [program("pg_dump", moment.server), "--format=custom", f"--snapshot={moment.id}"]
     with _running(command, conninfo, stdout=subprocess.PIPE) as (process, complaints):
-        assert process.stdout is not None  # noqa: S101  # it is a pipe
-        sealing.seal(process.stdout, target)
-        process.stdout.close()
+        output = cast("IO[bytes]", process.stdout)
+        sealing.seal(output, target)
+        output.close()
         _check("pg_dump", process, complaints)
 
 
@@ -125,10 +125,10 @@ def restore(source: IO[bytes], *, is_sealed: bool, server: int, conninfo: str) -
     name = conninfo_to_dict(conninfo)["dbname"]
     command = [program("pg_restore", server), "--exit-on-error", "--no-owner", "--no-privileges", f"--dbname={name}"]
     with _running(command, conninfo, stdin=subprocess.PIPE) as (process, complaints):
-        assert process.stdin is not None  # noqa: S101  # it is a pipe
+        put_in = cast("IO[bytes]", process.stdin)
         try:
-            (sealing.unseal if is_sealed else shutil.copyfileobj)(source, process.stdin)
-            process.stdin.close()
+            (sealing.unseal if is_sealed else shutil.copyfileobj)(source, put_in)
+            put_in.close()
         except OSError as error:
             if "Broken pipe" not in str(error):
                 raise

@@ -151,7 +151,7 @@ def test_a_store_that_refuses(operate, s3):
 
 def test_a_database_that_is_gone(operate):
     operator = operate()
-    url = f"postgresql://nobody:sesame@127.0.0.1:{free_port()}/gone"
+    url = f"postgresql://127.0.0.1:{free_port()}/gone?user=nobody&password=sesame"
     done = operator("backup", DATABASE_URL=url)
     assert complained(operator, done, "The database can't be reached")
     assert "sesame" not in done.stderr + text_of(operator.mailbox.mails[-1])
