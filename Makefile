@@ -8,7 +8,7 @@ export PORT ?= 8000
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
-.PHONY: run test browser screenshots faults check secrets audit format lock
+.PHONY: run test browser drill screenshots faults check secrets audit format lock
 
 run: $(VENV)/.run
 	@$(TRYOUT) $(BIN)/python manage.py migrate --verbosity 0
@@ -25,6 +25,11 @@ browser: $(VENV)/.dev
 # Load while everything dies; SEEDS=20 for more, ARGS="--first 7" to begin with another seed.
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.storm --seeds $(or $(SEEDS),3) $(ARGS)
+
+# Point-in-time recovery, on a PostgreSQL of its own; needs Debian's pgbackrest and postgresql.
+drill: $(VENV)/.run
+	@command -v pgbackrest > /dev/null || { echo "pgbackrest is not installed here: the drill is skipped."; exit 0; }; \
+	$(BIN)/python manage.py recovery_drill
 
 screenshots: $(VENV)/.dev
 	@$(BIN)/python -m pytest -p no:randomly tests/browser/screenshots.py

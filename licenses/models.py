@@ -14,6 +14,13 @@ MOST = 1_000_000_000  # of anything that is counted; "without limit" in practice
 LAST_USED_PRECISION = timedelta(minutes=1)
 
 
+class PlanManager(models.Manager["Plan"]):
+    """Plans, found by slug where data comes from another database."""
+
+    def get_by_natural_key(self, slug: str) -> "Plan":
+        return self.get(slug=slug)
+
+
 class Plan(models.Model):
     """What is sold: the defaults that a license holds unless it overrides them."""
 
@@ -37,12 +44,17 @@ class Plan(models.Model):
     is_public = models.BooleanField(default=True, help_text="Offered for sale.")
     is_active = models.BooleanField(default=True, help_text="Licenses of an inactive plan are refused.")
 
+    objects = PlanManager()
+
     class Meta:
         ordering = ["order", "slug"]
         constraints = [models.CheckConstraint(condition=models.Q(rate_limit__gte=1), name="plan_rate_limit_positive")]
 
     def __str__(self) -> str:
         return self.name
+
+    def natural_key(self) -> tuple[str]:
+        return (self.slug,)
 
 
 class Ending(models.TextChoices):

@@ -6,6 +6,7 @@ database itself refuses to change a settled entry (`billing.ledger_guard`). Who 
 `licenses`. Reminder texts are never stored.
 """
 
+from datetime import datetime
 from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -25,6 +26,13 @@ def usd_per_million(help_text: str) -> "models.DecimalField[Decimal, Decimal]":
     return models.DecimalField(max_digits=12, decimal_places=6, validators=[MinValueValidator(0)], help_text=help_text)
 
 
+class ModelPriceManager(models.Manager["ModelPrice"]):
+    """Prices, found by model and beginning where data comes from another database."""
+
+    def get_by_natural_key(self, model: str, valid_from: datetime) -> "ModelPrice":
+        return self.get(model=model, valid_from=valid_from)
+
+
 class ModelPrice(models.Model):
     """What a model costs from a moment on. Never changed: a new price is a new row."""
 
@@ -36,12 +44,17 @@ class ModelPrice(models.Model):
     charged_input = usd_per_million("US dollars per million input tokens, to the customer.")
     charged_output = usd_per_million("The same for output tokens.")
 
+    objects = ModelPriceManager()
+
     class Meta:
         ordering = ["model", "-valid_from"]
         constraints = [models.UniqueConstraint(fields=["model", "valid_from"], name="one_price_a_moment")]
 
     def __str__(self) -> str:
         return f"{self.model} from {self.valid_from:%Y-%m-%d}"
+
+    def natural_key(self) -> tuple[str, str]:
+        return self.model, self.valid_from.isoformat()
 
 
 class Outcome(models.TextChoices):
