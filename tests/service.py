@@ -18,7 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx2
 import psycopg
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.commands import ROOT, run_command
+
 LIVELY = 20.0  # seconds within which a process that is well has started, stopped or answered
 _numbers = itertools.count(1)
 
@@ -39,20 +40,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def run_command(*args: str, env: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
-    """`manage.py ...` in a process of its own."""
-    done = subprocess.run(  # noqa: PLW1510
-        [sys.executable, "manage.py", *args],
-        cwd=ROOT,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert not check or done.returncode == 0, f"{args}: {done.stdout}\n{done.stderr}"
-    return done
 
 
 def start_worker(log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
