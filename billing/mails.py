@@ -73,15 +73,37 @@ def queue_token(license: License, *, once: str | None = None) -> None:
 
 
 @transaction.atomic
+def mail_token(license: License, *, by: str, reason: str, label: str = "") -> None:
+    """Have a further token made and mailed to the owner, by a person's wish.
+
+    Args:
+        label: whose or which machine's it is, for people.
+    """
+    queue(Kind.TOKEN, license, label=label)
+    about = "mail: a new token" + (f" ({label})" if label else "")
+    lifecycle.record(AuditEvent.Action.MAIL_QUEUED, license=license, by=by, reason=reason, about=about)
+
+
+@transaction.atomic
 def resend_token(license: License, *, by: str, reason: str) -> None:
-    """Mail a new token, by a person's wish; one that was made but never left is revoked."""
+    """Mail a new token in place of any that has not left: those mails are canceled, their tokens revoked."""
     for token in license.tokens.filter(is_unsent=True, revoked_at=None):
         lifecycle.revoke(token, by=by, reason=reason)
     Mail.objects.filter(license=license, kind=Kind.TOKEN, state__in=[State.WAITING, State.FLAGGED]).update(
         state=State.CANCELED, note="sent anew", done_at=timezone.now()
     )
-    queue_token(license)
-    lifecycle.record(AuditEvent.Action.MAIL_QUEUED, license=license, by=by, reason=reason, about="mail: a new token")
+    mail_token(license, by=by, reason=reason)
+
+
+@transaction.atomic
+def send_token_again(mail: Mail, license: License, *, by: str, reason: str) -> None:
+    """Mail a new token in place of the one that this mail brought, or was to bring; other mails are left alone."""
+    if mail.token is not None and mail.token.is_unsent and mail.token.revoked_at is None:
+        lifecycle.revoke(mail.token, by=by, reason=reason)
+    Mail.objects.filter(pk=mail.pk, state__in=[State.WAITING, State.FLAGGED]).update(
+        state=State.CANCELED, note="sent anew", done_at=timezone.now()
+    )
+    mail_token(license, by=by, reason=reason, label=mail.words.get("label", ""))
 
 
 def queue_plan_changed(license: License, before: Plan) -> None:
@@ -192,7 +214,8 @@ def _check_still_true(mail: Mail, license: License, state: quota.QuotaState) -> 
 def _mint(mail: Mail, license: License) -> str:
     """A new token for this mail, in place of one that an earlier, interrupted try had made."""
     _revoke(mail, "the mail is sent anew")
-    token, secret = lifecycle.add_token(license, by=BY, reason="mailed to the owner", label="mailed", is_unsent=True)
+    label = mail.words.get("label") or "mailed"
+    token, secret = lifecycle.add_token(license, by=BY, reason="mailed to the owner", label=label, is_unsent=True)
     Mail.objects.filter(pk=mail.pk).update(token=token)
     mail.token = token
     return secret

@@ -43,6 +43,11 @@ class ConsoleAdmin(ModelAdmin):
     def get_actions(self, request: HttpRequest) -> Any:
         return {**super().get_actions(request), **self.admin_site.bulk_actions_on(request, self.model)}
 
+    def get_action_choices(self, request: HttpRequest, default_choices: Any = None) -> Any:
+        """What a list offers, the limit said before anything is ticked."""
+        _, *offered = super().get_action_choices(request)
+        return [("", f"Select action ({self.admin_site.most_at_once} at most)"), *offered]
+
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
     ) -> Any:

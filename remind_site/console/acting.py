@@ -5,6 +5,7 @@ did before anything is done.
 """
 
 import re
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from django.contrib import admin, messages
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Max, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -24,7 +25,9 @@ from licenses.lifecycle import NotPossible
 from licenses.models import AuditEvent
 from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Who, in_bulk, license_of
 
-MOST_AT_ONCE = 500
+MOST_AT_ONCE = 100
+BULK_SECONDS = 20  # of one request, before which a browser or a proxy gives up; what is left then is said
+TOLD_ONE_BY_ONE = 5
 FORM_LIFE = 24 * 3600  # seconds
 SENT_BEFORE = "This form was sent before, and what it asked for was tried then. Look what came of it before you go on."
 
@@ -60,7 +63,7 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def on_many(request: HttpRequest, slug: str) -> HttpResponse:
     """What a list's bulk action leads to: one form for all chosen rows, then a message with the counts."""
     action, model = _allowed_on_rows(request, slug)
-    rows = list(model._default_manager.filter(pk__in=_chosen(request)))
+    rows = list(_with_license(model).filter(pk__in=_chosen(request)))
     if request.method != "POST" or not rows:
         messages.error(request, "Choose some rows of the list first.")
         return redirect(_list_of(model))
@@ -83,7 +86,8 @@ def _opener(action: Action) -> Any:
             model_admin.message_user(request, "What was chosen is no longer in this list.", messages.ERROR)
             return None
         if len(chosen) > MOST_AT_ONCE:
-            model_admin.message_user(request, f"Choose at most {MOST_AT_ONCE} at once.", messages.ERROR)
+            problem = f"{MOST_AT_ONCE} at most at once. Narrow the list by its filters, or tick a page at a time."
+            model_admin.message_user(request, problem, messages.ERROR)
             return None
         return _bulk_page(request, action, action.form(subject=chosen[0]), chosen)
 
@@ -92,7 +96,8 @@ def _opener(action: Action) -> Any:
 
 def _bulk_page(request: HttpRequest, action: Action, form: ReasonForm, rows: list[Any]) -> HttpResponse:
     title = f"{action.label}: {len(rows)} {_plural(type(rows[0]), len(rows))}"
-    chosen = [(row, _shown_for(request, f"seen-{row.pk}", row)) for row in rows]
+    events = _last_events(rows)
+    chosen = [(row, request.POST.get(f"seen-{row.pk}") or _state(row, events)) for row in rows]
     return _page(request, action, form, title=title, rows=chosen, back=_list_of(type(rows[0])))
 
 
@@ -100,20 +105,28 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
     if not _is_first_time(request):
         messages.error(request, SENT_BEFORE)
         return
-    count = 0
+    told: list[str] = []
     ours: dict[tuple[Any, str], str] = {}  # a license and the event its rows were shown for: the last one of ours since
-    for row in rows:
+    until = monotonic() + BULK_SECONDS
+    for tried, row in enumerate(rows):
+        if monotonic() > until:
+            messages.warning(
+                request, f"It took too long: {len(rows) - tried} of them were not tried. Choose them again."
+            )
+            break
         number, _, rest = request.POST.get(f"seen-{row.pk}", "").partition("-")
         shown_for = (license_of(row), number)
         try:
             with transaction.atomic():
-                _carry_out(request, action, row, form, seen=f"{ours.get(shown_for, number)}-{rest}")
+                done = _carry_out(request, action, row, form, seen=f"{ours.get(shown_for, number)}-{rest}")
                 ours[shown_for] = _last_event(row)
-            count += 1
+            told.append(done.message)
         except NotPossible as error:
             messages.warning(request, f"{row}: {error}")
-    level = messages.SUCCESS if count == len(rows) else messages.WARNING
-    messages.add_message(request, level, f"{action.label}: done for {count} of {len(rows)}.")
+    level = messages.SUCCESS if len(told) == len(rows) else messages.WARNING
+    more = f" And {len(told) - TOLD_ONE_BY_ONE} more." if len(told) > TOLD_ONE_BY_ONE else ""
+    each = " ".join(told[:TOLD_ONE_BY_ONE])
+    messages.add_message(request, level, f"{action.label}: done for {len(told)} of {len(rows)}. {each}{more}")
 
 
 def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -> Done | None:
@@ -150,16 +163,24 @@ def _is_first_time(request: HttpRequest) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{32}", once)) and cache.add(f"console-form:{once}", 1, FORM_LIFE)
 
 
-def _state(subject: Any) -> str:
+def _state(subject: Any, events: dict[Any, int] | None = None) -> str:
     """What a form was shown for: the license's last audit event, and how far the row was where it has a state."""
-    return f"{_last_event(subject)}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
+    license = license_of(subject)
+    events = _last_events([subject]) if events is None else events
+    number = events.get(license.pk, 0) if license is not None else 0
+    return f"{number}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
 
 
 def _last_event(subject: Any) -> str:
     """The number of the last audit event of a row's license; 0 where there is none."""
-    license = license_of(subject)
-    newest = AuditEvent.objects.filter(license=license).first() if license is not None else None
-    return str(newest.pk if newest else 0)
+    return _state(subject).partition("-")[0]
+
+
+def _last_events(rows: list[Any]) -> dict[Any, int]:
+    """The number of the last audit event of each license that these rows belong to."""
+    numbers = {license.pk for license in map(license_of, rows) if license is not None}
+    events = AuditEvent.objects.filter(license__in=numbers).order_by().values("license")
+    return dict(events.annotate(last=Max("pk")).values_list("license", "last"))
 
 
 def _shown_for(request: HttpRequest, name: str, subject: Any) -> str:
@@ -225,6 +246,11 @@ def _after(request: HttpRequest, done: Done, subject: Any) -> HttpResponse:
 def _page(request: HttpRequest, action: Action, form: ReasonForm, **context: Any) -> HttpResponse:
     context = {**admin.site.each_context(request), "action": action, "form": form, "once": uuid4().hex, **context}
     return TemplateResponse(request, "console/act.html", context)
+
+
+def _with_license(model: type[Model]) -> "QuerySet[Any]":
+    has_license = any(field.name == "license" for field in model._meta.fields)
+    return model._default_manager.select_related(*["license"] if has_license else [])
 
 
 def _page_of(row: Any) -> str:

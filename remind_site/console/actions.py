@@ -182,10 +182,22 @@ class PlanForm(ReasonForm):
 
 
 class ExtendForm(ReasonForm):
-    last_day = LastDayField(label="Last day")
+    last_day = LastDayField(label="Last day", help_text="It ends when this day is over, in UTC.")
+    never_ends = forms.BooleanField(
+        label="It never ends, whatever day stands above", required=False, widget=widgets.UnfoldBooleanWidget
+    )
 
     def now(self) -> dict[str, Any]:
         return {"last_day": _last_day(self.subject.expires_at)}
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean()
+        if values.get("never_ends"):
+            values["last_day"] = None
+            self.errors.pop("last_day", None)
+        elif not values.get("last_day") and "last_day" not in self.errors:
+            self.add_error("last_day", "Choose a day, or tick that it never ends.")
+        return values
 
 
 class LimitsForm(ReasonForm):
@@ -284,26 +296,27 @@ def _issue(_: None, values: Values, who: Who) -> Done:
 
 def _add_token(license: License, values: Values, who: Who) -> Done:
     if values["deliver"] == MAIL:
-        _queue_token(license, who)
+        _refuse_unless_active(license)
+        mails.mail_token(license, label=values["label"], **who)
         return Done(f"A token is on its way to {license.email}.", license)
     token, secret = lifecycle.add_token(license, label=values["label"], **who)
     return Done(f"Token {token} is issued.", license, token, secret)
 
 
-def _queue_token(license: License, who: Who) -> None:
+def _refuse_unless_active(license: License) -> None:
     decision = decide(license, timezone.now())
     if decision is not Decision.ACTIVE:  # such a mail would be canceled in silence
         raise NotPossible(
             f"A token is mailed only where it opens something; this license is refused, with '{decision}'."
         )
-    mails.resend_token(license, **who)
 
 
 def _rotate(token: LicenseToken, values: Values, who: Who) -> Done:
     goes_on = f"{token} goes on for a day."
     if values["deliver"] == MAIL:
+        _refuse_unless_active(token.license)
         lifecycle.phase_out(token, **who)
-        _queue_token(token.license, who)
+        mails.mail_token(token.license, label=token.label, **who)
         return Done(f"A new token is on its way to {token.license.email}. {goes_on}", token.license)
     new, secret = lifecycle.rotate(token, **who)
     return Done(f"Token {new} is issued. {goes_on}", token.license, new, secret)
@@ -343,8 +356,8 @@ def _follow_paid_plan(license: License, values: Values, who: Who) -> Done:
 def _extend(license: License, values: Values, who: Who) -> Done:
     lifecycle.extend(license, values["last_day"], **who)
     license.refresh_from_db()
-    end = f"ends on {license.ends_at:%d %b %Y, %H:%M} UTC" if license.ends_at else "never ends"
-    return Done(f"{license} {end}.")
+    last = _last_day(license.ends_at)
+    return Done(f"{license}: {f'its last day is {last:%-d %b %Y} (UTC)' if last else 'it never ends'}.")
 
 
 def _change_limits(license: License, values: Values, who: Who) -> Done:
@@ -372,13 +385,16 @@ def _change_notes(license: License, values: Values, who: Who) -> Done:
 
 
 def _mail_token(license: License, values: Values, who: Who) -> Done:
-    _queue_token(license, who)
+    _refuse_unless_active(license)
+    mails.resend_token(license, **who)
     return Done(f"A mail with a new token will leave for {license.email} within a minute.")
 
 
 def _send_again(mail: Mail, values: Values, who: Who) -> Done:
     if mail.kind == Mail.Kind.TOKEN and mail.license:
-        return _mail_token(mail.license, values, who)
+        _refuse_unless_active(mail.license)
+        mails.send_token_again(mail, mail.license, **who)
+        return Done(f"A mail with a new token will leave for {mail.license.email} within a minute.")
     outbox.try_again(mail)
     _note(AuditEvent.Action.MAIL_QUEUED, mail, mail.license, who)
     return Done(f"'{mail}' will leave within a minute.")
@@ -503,7 +519,8 @@ ACTIONS = [
     ),
     Action(
         "mail-token", "Mail a new token", License, ADD_TOKEN, ReasonForm, _mail_token,
-        "Mails the owner a further token. One that was made for an earlier mail and never left is revoked.",
+        "Mails the owner a further token. Mails with a token that have not left yet are canceled for it; for one token "
+        "more, with a label, use 'Issue a token'.",
         in_bulk=True,
     ),
     Action(

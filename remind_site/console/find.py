@@ -3,6 +3,7 @@ request id. The form posts, so that a whole token that is pasted into it stands 
 """
 
 import re
+from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -13,12 +14,13 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from billing.models import WebhookEvent
+from billing.models import Adjustment, Customer, Payment, Subscription, WebhookEvent
 from licenses import tokens
 from licenses.decisions import with_decision
 from licenses.models import License
 
 MOST = 50
+REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 PADDLE_ID = re.compile(r"(ctm|sub|txn|adj|evt)_[a-z0-9]+", re.IGNORECASE)
 
 
@@ -32,12 +34,17 @@ def view(request: HttpRequest) -> HttpResponse:
     term = request.POST.get("term", "").replace("\x00", "").strip()[:300]
     if not term:
         return _page(request, "", None)
-    found = list(with_decision(matches(term), timezone.now()).select_related("plan")[: MOST + 1])
+    token = tokens.pasted(term)
+    found = list(with_decision(matches(token or term), timezone.now()).select_related("plan")[: MOST + 1])
     if len(found) == 1:
-        if tokens.is_well_formed(term):
-            messages.info(request, f"This is the license of the token that begins with {tokens.visible_prefix(term)}.")
+        if token or tokens.begins_like_one(term):
+            messages.info(request, _which_token(term, token))
         return redirect("admin:licenses_license_change", found[0].pk)
-    return _page(request, tokens.shorten(term), found)
+    row = None if found else _at_paddle(term.lower())
+    if row is not None:
+        messages.info(request, "No license belongs to this yet; here is what we know of it.")
+        return redirect(f"admin:billing_{row._meta.model_name}_change", row.pk)
+    return _page(request, term, found)
 
 
 def matches(term: str) -> "QuerySet[License]":
@@ -48,13 +55,30 @@ def matches(term: str) -> "QuerySet[License]":
         return licenses.filter(pk=int(number))
     if tokens.is_well_formed(term):
         return licenses.filter(tokens__digest=tokens.digest(term))
-    if term.startswith("remind_"):
-        return licenses.filter(pk__in=License.objects.filter(tokens__prefix__startswith=term[:50]).values("pk"))
+    if beginning := tokens.beginning(term):
+        return licenses.filter(pk__in=License.objects.filter(tokens__prefix__startswith=beginning).values("pk"))
     if PADDLE_ID.fullmatch(term):
         return licenses.filter(pk__in=_by_paddle_id(_subject_of(term.lower())))
-    if re.fullmatch(r"[0-9a-f]{32}", term):
+    if REQUEST_ID.fullmatch(term):
         return licenses.filter(pk__in=License.objects.filter(usage_records__request_id=term).values("pk"))
     return licenses.filter(email__icontains=term)
+
+
+def _which_token(term: str, token: str | None) -> str:
+    if token is not None:
+        return f"This is the license of the token that begins with {tokens.visible_prefix(token)}."
+    return "A token of this license begins so; what was pasted is not a whole one, or is mistyped."
+
+
+def _at_paddle(paddle_id: str) -> Any:
+    """What an id of Paddle's stands for where it leads to no license; None where we never heard of it."""
+    if not PADDLE_ID.fullmatch(paddle_id):
+        return None
+    for model in (Subscription, Payment, Adjustment, Customer):
+        row = model._default_manager.filter(paddle_id=paddle_id).first()
+        if row is not None:
+            return row
+    return WebhookEvent.objects.filter(Q(event_id=paddle_id) | Q(subject=paddle_id)).first()
 
 
 def _subject_of(paddle_id: str) -> str:
@@ -78,7 +102,9 @@ def _page(request: HttpRequest, term: str, found: list[License] | None) -> HttpR
     context = {
         **admin.site.each_context(request),
         "title": "Find a customer",
-        "term": term,
+        "term": tokens.hide(term),
+        "is_token": tokens.begins_like_one(term),
+        "is_request": REQUEST_ID.fullmatch(term) is not None,
         "found": found and found[:MOST],
         "searched": found is not None,
         "more": found is not None and len(found) > MOST,

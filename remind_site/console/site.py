@@ -90,6 +90,13 @@ class Console(UnfoldAdminSite):
 
         return actions.possible(request, subject)
 
+    @property
+    def most_at_once(self) -> int:
+        """How many rows of a list an action takes."""
+        from remind_site.console import acting
+
+        return acting.MOST_AT_ONCE
+
     def bulk_actions_on(self, request: HttpRequest, model: Any) -> dict[str, Any]:
         """What this member of staff can do with several rows of a list, as the admin wants its actions."""
         from remind_site.console import acting

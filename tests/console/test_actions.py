@@ -13,12 +13,14 @@ from billing import housekeeping, mails
 from billing.models import BonusGrant, Errand, Mail, MonthlyUsage, UsageRecord, WebhookEvent
 from licenses import lifecycle, tokens
 from licenses.models import AuditEvent, License, LicenseToken, Plan
+from remind_site.console import acting
 from tests.billing.paddle.outcome import license_of
 from tests.console.conftest import path_of, seen_in
 from tests.factories import LicenseFactory
 from tests.paddle import Life
 
 pytestmark = pytest.mark.django_db
+LICENSES = "/admin/licenses/license/"
 TODAY = datetime.now(UTC).date()
 
 
@@ -170,8 +172,53 @@ def test_the_end_is_changed(staff, act, license, post):
     license.refresh_from_db()
     assert license.ends_at == datetime.combine(TODAY + timedelta(days=1), datetime.min.time(), UTC)
     assert f'value="{TODAY.isoformat()}"' in staff.get(path_of("extend", license)).text
-    assert "never ends" in act(staff, "extend", license, last_day="").text
+    last = (TODAY + timedelta(days=9)).isoformat()
+    assert (
+        f"its last day is {TODAY + timedelta(days=9):%-d %b %Y} (UTC)"
+        in act(staff, "extend", license, last_day=last).text
+    )
+    assert "it never ends." in act(staff, "extend", license, last_day=last, never_ends="on").text
+    license.refresh_from_db()
+    assert license.ends_at is None
     assert post().status_code == 200
+
+
+def test_an_end_that_was_not_chosen_is_not_taken_for_never(staff, act, in_bulk, license):
+    act(staff, "extend", license, last_day=TODAY.isoformat())
+    assert "Choose a day, or tick" in act(staff, "extend", license, last_day="").text
+    assert "Choose a day, or tick" in in_bulk(staff, "extend", [license]).text
+    license.refresh_from_db()
+    assert license.ends_at is not None
+
+
+def test_in_bulk_the_message_says_what_became_of_each(staff, in_bulk):
+    licenses = [LicenseFactory() for _ in range(6)]
+    last = TODAY + timedelta(days=3)
+    page = in_bulk(staff, "extend", licenses, last_day=last.isoformat()).text
+    assert "done for 6 of 6" in page
+    assert page.count(f"its last day is {last:%-d %b %Y} (UTC)") == 5
+    assert "And 1 more." in page
+
+
+def test_as_many_as_may_be_chosen_at_once_are_done(staff, in_bulk, django_assert_max_num_queries):
+    licenses = LicenseFactory.create_batch(acting.MOST_AT_ONCE)
+    with django_assert_max_num_queries(20):
+        form = staff.post(LICENSES, {"action": "suspend", "_selected_action": [license.pk for license in licenses]})
+    assert f"{len(licenses)} licenses" in form.text
+    assert f"done for {len(licenses)} of {len(licenses)}" in in_bulk(staff, "suspend", licenses).text
+    in_bulk(staff, "reinstate", [*licenses, LicenseFactory()])
+    page = staff.get(LICENSES)
+    assert f"{acting.MOST_AT_ONCE} at most at once" in page.text
+    assert f"({acting.MOST_AT_ONCE} at most)" in page.text  # said at the choice, too
+
+
+def test_in_bulk_what_would_take_too_long_is_left_and_said(staff, in_bulk, monkeypatch):
+    licenses = LicenseFactory.create_batch(3)
+    monkeypatch.setattr(acting, "BULK_SECONDS", -1)
+    page = in_bulk(staff, "suspend", licenses).text
+    assert "3 of them were not tried" in page
+    assert "done for 0 of 3" in page
+    assert not License.objects.filter(suspended_at__isnull=False).exists()
 
 
 def test_bonus_units_are_granted(staff, act, license, post):
@@ -230,6 +277,26 @@ def test_a_new_token_is_mailed(staff, act, license, mailbox):
     housekeeping.run()
     assert len(mailbox.to(license.email)) == 1
     assert AuditEvent.objects.filter(action="mail_queued", by="staff:anna").exists()
+
+
+def test_each_machine_of_a_team_is_mailed_a_token_with_its_label(staff, act, license, mailbox):
+    for label in ("laptop", "build server", ""):
+        assert "on its way" in act(staff, "issue-token", license, label=label, deliver="mail").text
+    act(staff, "send-mail-again", Mail.objects.get(words__label="laptop"))  # leaves the others alone
+    housekeeping.run()
+    assert len(mailbox.to(license.email)) == 3
+    usable = license.tokens.filter(revoked_at=None, is_unsent=False)
+    assert sorted(usable.values_list("label", flat=True)) == ["build server", "laptop", "mailed"]
+    act(staff, "rotate-token", usable.get(label="laptop"), deliver="mail")
+    housekeeping.run()
+    assert usable.filter(label="laptop").count() == 2
+
+
+def test_a_new_token_by_mail_takes_the_place_of_those_that_have_not_left(staff, act, license, mailbox):
+    act(staff, "issue-token", license, label="laptop", deliver="mail")
+    act(staff, "mail-token", license)
+    housekeeping.run()
+    assert len(mailbox.to(license.email)) == 1
 
 
 def test_no_token_is_mailed_for_a_license_that_may_not_act(staff, act, license, token):

@@ -69,6 +69,61 @@ def test_a_whole_token_leads_to_its_license_and_is_left_nowhere(staff, license, 
     assert token not in (logs / "tests.log").read_text()
 
 
+def ways_to_paste(token):
+    _, slug, secret = token.split("_")
+    return [
+        f"Bearer {token}", f"token: {token}", f'"{token}"', f"{token}.", token.upper(), f"  <{token}>, it says",
+        f"{token[:20]} {token[20:]}", f"{token[:20]}\r\n{token[20:]}", f"{token[:5]}\u00a0{token[5:]}",
+        f"remind-{slug}-{secret}", f"remind%5F{slug}%5F{secret}", f"remind \\_{slug} _{secret[:9]}\u200b{secret[9:]}",
+    ]  # fmt: skip
+
+
+def test_a_token_is_found_however_it_was_pasted(staff, license, token):
+    for written in ways_to_paste(token):
+        assert leads_to(find(staff, written), license), written
+
+
+def test_nothing_that_follows_remind_is_repeated(staff, license):
+    foreign = tokens.mint("pro")
+    secret = foreign.rpartition("_")[2]
+    mistyped = [f"{foreign[:15]} {foreign[15:-1]}", foreign[:-1].replace("_", "-"), foreign.replace("_", " ")]
+    for written in [*ways_to_paste(foreign), *mistyped, f"jo@remind.dev {foreign[:30]}"]:
+        page = find(staff, written)
+        assert "Nothing found" in page.text, written
+        assert secret[:3] not in page.text.lower(), written
+    assert "“jo@remind.dev”" in find(staff, "jo@remind.dev").text
+
+
+def test_a_mistyped_token_leads_to_the_license_of_the_one_that_begins_so(staff, license, token):
+    for written in (token[:-1], f"Bearer {token[:24]}x", token[:-1] + ("0" if token[-1] != "0" else "1")):
+        answer = find(staff, written)
+        assert leads_to(answer, license)
+        assert "is not a whole one, or is mistyped" in staff.get(answer["Location"]).text
+
+
+def test_a_refused_calls_request_id_is_said_to_be_in_the_log(staff, post):
+    request_id = post(bearer="remind_x").json()["request_id"]
+    page = find(staff, request_id)
+    assert "leaves none: its id is in the log" in page.text
+
+
+def test_what_is_at_paddle_and_has_no_license_is_found(staff, deliver, prices, paddle):
+    from billing.models import Customer, Payment, Subscription, WebhookEvent
+
+    life = Life("pri_unknown")
+    deliver(life.customer(), life.created(), life.completed())
+    event = WebhookEvent.objects.filter(subject=life.subscription_id).first()
+    for term, row in [
+        (life.subscription_id, Subscription.objects.get()), (life.transaction_id, Payment.objects.get()),
+        (life.customer_id.upper(), Customer.objects.get()), (event.event_id, event),
+    ]:  # fmt: skip
+        answer = find(staff, term)
+        assert answer["Location"] == f"/admin/billing/{row._meta.model_name}/{row.pk}/change/"
+    assert "No license belongs to this yet" in staff.get(answer["Location"]).text
+    WebhookEvent.objects.update(subject="sub_only0heard0of")
+    assert find(staff, "sub_only0heard0of")["Location"].startswith("/admin/billing/webhookevent/")
+
+
 def test_a_whole_token_that_is_nobodys_is_not_repeated(staff, license):
     foreign = tokens.mint("pro")
     page = find(staff, foreign)

@@ -27,3 +27,64 @@ document.addEventListener("DOMContentLoaded", () => {
   content.tabIndex = -1;
   document.body.prepend(skip);
 });
+
+// What unfold opens by a click alone (the menus, the filters, a section of the sidebar, the theme, showing a password)
+// is reached and opened by keyboard too. The keyboard goes on in what was opened; Escape closes it and leads back.
+const CLICKED = "[x-on\\:click]:not(button, input, select, a[href], #changelist-filter-close)";
+const STOPS = "a[href], button, input:not([type=hidden]), select, textarea, [role=button]";
+const NAMES = {
+  sidebarMobileOpen: "Menu",
+  sidebarDesktopOpen: "Menu",
+  openUserLinks: "Your account",
+  showPassword: "Show the password", // pragma: allowlist secret
+};
+const OPENS = {
+  sidebarMobileOpen: () => document.getElementById("nav-sidebar"),
+  filterOpen: () => document.getElementById("changelist-filter"),
+  openUserLinks: (opener) => opener.parentElement.querySelector("nav"),
+};
+let opened = null;
+
+function entry(table, opener) {
+  return table[Object.keys(table).find((word) => opener.getAttribute("x-on:click").includes(word))];
+}
+
+function reach(opener) {
+  let button = opener;
+  if (opener.matches("h1, h2, h3")) { // it stays a heading for those who hear the page, with the button in it
+    button = document.createElement("span");
+    button.className = "opens";
+    button.append(...opener.childNodes);
+    opener.append(button);
+  }
+  button.tabIndex = 0;
+  button.setAttribute("role", "button");
+  const name = entry(NAMES, opener);
+  if (name) button.setAttribute("aria-label", name);
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    opener.click();
+    const part = entry(OPENS, opener)?.(opener);
+    if (part) goOnIn(part, opener);
+  });
+}
+
+function goOnIn(part, opener) {
+  opened = { part, opener };
+  const watch = (tries) => {
+    const stop = [...part.querySelectorAll(STOPS)].find((one) => one.checkVisibility());
+    if (stop) stop.focus();
+    else if (tries) requestAnimationFrame(() => watch(tries - 1)); // it is not shown yet
+  };
+  watch(60);
+}
+
+document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(CLICKED).forEach(reach));
+
+window.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !opened?.part.contains(document.activeElement)) return;
+  if (!opened.opener.getAttribute("x-on:click").includes("filterOpen")) opened.opener.click(); // unfold closes those itself
+  opened.opener.focus();
+  opened = null;
+});
