@@ -23,6 +23,10 @@ backlog = 2048
 keepalive = 75  # seconds; longer than the usual proxy's, so that it is the proxy that closes
 timeout = 60  # seconds without a sign of life from a worker's main thread
 graceful_timeout = 30  # seconds for requests in flight; the longest takes 25
+# Who is believed about a client's address and scheme is TRUSTED_PROXY_COUNT's to say, and no header names a path.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 control_socket_disable = True  # signals do; a socket in a home folder is one thing more to guard
 # Our own middleware writes a line about each request, without the query string, where old clients put the token.
 accesslog = None

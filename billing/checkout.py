@@ -73,9 +73,8 @@ def free(request: HttpRequest) -> HttpResponse:
     _limit(request, "free-license", CLAIMS)
     email = form.cleaned_data["email"].lower()
     _limit(request, "free-license-address", CLAIMS_OF_ADDRESS, key=claimed_address(email))
-    # The same words either way, so that nobody learns here who has a license.
-    if not FreeClaim.objects.filter(address=claimed_address(email)).exists():
-        mails.queue(Mail.Kind.CONFIRM_FREE, None, to=email)
+    # The same words and the same work either way, so that nobody learns here who has a license.
+    mails.queue(Mail.Kind.CONFIRM_FREE, None, to=email)
     return _page(request, "free_sent.html", email=email)
 
 

@@ -1,6 +1,6 @@
 """Whose address a request comes from, and as what it is counted."""
 
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -24,6 +24,12 @@ def client_address(request: HttpRequest) -> str:
         return str(ip_address(given))
     except ValueError:
         return ""
+
+
+def is_within(request: HttpRequest, networks: list[str]) -> bool:
+    """Whether the address is one of these, or in one of these networks."""
+    address = client_address(request)
+    return bool(address) and any(ip_address(address) in ip_network(network) for network in networks)
 
 
 def _forwarded(request: HttpRequest) -> str:

@@ -1,8 +1,8 @@
 """Start-up checks, each with an id and a hint: those of every start, and those of `check --deploy`.
 
 remind.E001 to E032   settings that can't work; no process starts with them
-remind.E101 to E129   what production needs and lacks; reported by `check --deploy`
-remind.W130           what an operator would miss; reported there too
+remind.E101 to E129, E140   what production needs and lacks; reported by `check --deploy`
+remind.W130, W141     what an operator would miss; reported there too
 """
 
 import os
@@ -27,6 +27,7 @@ from remind_site.backups import sealing
 from suggestions.flow import PROVIDER_DONE_BY
 from suggestions.providers import configured_model
 
+THIS_MACHINE = {"localhost", "127.0.0.1", "0.0.0.0", "::1"}  # noqa: S104  # nosec  # named, not bound to
 OURS = {"messages", "model", "response_format", "stream"}
 
 
@@ -70,8 +71,8 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         ),
         (
             "E005",
-            urlsplit(base_url).scheme not in {"http", "https"},
-            "OPENAI_BASE_URL is no http or https address.",
+            not _host(base_url) or _is_link_local(_host(base_url)),
+            "OPENAI_BASE_URL is no http or https address, or one that names the machine's own metadata.",
             "Correct or unset it.",
         ),
         (
@@ -119,9 +120,9 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         ),
         (
             "E013",
-            not all(map(_is_network, settings.PADDLE_ALLOWED_ADDRESSES)),
-            "PADDLE_ALLOWED_ADDRESSES names something that is no address and no network.",
-            "For example 34.194.127.46,54.234.237.108; unset it to allow any address that signs.",
+            not all(map(_is_network, [*settings.PADDLE_ALLOWED_ADDRESSES, *settings.ADMIN_ALLOWED_ADDRESSES])),
+            "PADDLE_ALLOWED_ADDRESSES or ADMIN_ALLOWED_ADDRESSES names something that is no address and no network.",
+            "For example 34.194.127.46,10.8.0.0/24; unset it to allow any address.",
         ),
         (
             "E014",
@@ -132,8 +133,9 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         ("E015", settings.PADDLE_GRACE_DAYS < 0, "PADDLE_GRACE_DAYS is negative.", "Unset it for 3 days."),
         (
             "E016",
-            not all(map(_host, [settings.SITE_URL, *_paddle_base_url()])),
-            "SITE_URL or PADDLE_BASE_URL is no http or https address.",
+            not all(map(_host, [settings.SITE_URL, *_paddle_base_url()]))
+            or any(map(_is_link_local, map(_host, _paddle_base_url()))),
+            "SITE_URL or PADDLE_BASE_URL is no http or https address, or one that names the machine's own metadata.",
             "For example SITE_URL=https://api.example.com.",
         ),
         (
@@ -266,8 +268,14 @@ def _missing_settings() -> Iterator[CheckMessage]:
             "Unset it, or set ADMIN_REQUIRE_2FA=on; a lost phone is 'Take away the second factor' on the user's page.",
         ),
         (
+            "E140",
+            any(map(_is_in_the_clear, [settings.SITE_URL, *_paddle_base_url()])),
+            "SITE_URL or PADDLE_BASE_URL is plain http: what proves an address, or our key, can be read on the way.",
+            "Use https.",
+        ),
+        (
             "E118",
-            _host(settings.SITE_URL) in {"localhost", "127.0.0.1", "0.0.0.0", "::1"},  # noqa: S104  # nosec  # not bound to
+            _host(settings.SITE_URL) in THIS_MACHINE,
             "SITE_URL names this machine, so the links in mails would lead nowhere.",
             "Set it to the address that clients use, for example https://api.example.com.",
         ),
@@ -291,6 +299,12 @@ def _missing_settings() -> Iterator[CheckMessage]:
         ),
     ]
     yield from _errors(needed)
+    if _is_in_the_clear(settings.OPENAI_BASE_URL):
+        yield checks.Warning(
+            "OPENAI_BASE_URL is plain http: the key and customers' reminders can be read on the way.",
+            hint="Use https, unless the network in between is all yours.",
+            id="remind.W141",
+        )
 
 
 def _unwatched() -> Iterator[CheckMessage]:
@@ -362,6 +376,15 @@ def _opens_nothing() -> bool:
     if not (identity and recipients and _is_key(identity)):
         return False
     return str(sealing.identity(identity).to_public()) not in recipients
+
+
+def _is_link_local(host: str) -> bool:
+    """Such as 169.254.169.254, where clouds hand a machine its credentials."""
+    return _is_network(host) and ip_network(host).is_link_local
+
+
+def _is_in_the_clear(url: str) -> bool:
+    return urlsplit(url).scheme == "http" and _host(url) not in THIS_MACHINE
 
 
 def _paddle_base_url() -> list[str]:

@@ -99,6 +99,8 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",  # above all that can refuse, so that browsers can read refusals
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "remind_site.middleware.admin_addresses.AdminAddressesMiddleware",
+    "remind_site.middleware.page_bodies.PageBodiesMiddleware",
     "remind_site.middleware.license_token.LicenseTokenMiddleware",
     "remind_site.middleware.address_limit.AddressLimitMiddleware",
     "remind_site.middleware.sessions.SessionMiddleware",
@@ -126,10 +128,17 @@ TEMPLATES = [
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+] + [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    }
 ]
 
 # --- The console
+ADMIN_ALLOWED_ADDRESSES = env.names("ADMIN_ALLOWED_ADDRESSES", [])  # empty: from anywhere
+MAX_FORM_BYTES = 1024 * 1024
 ADMIN_REQUIRE_2FA = env.bool("ADMIN_REQUIRE_2FA", bool(env.str("DATABASE_URL", "")))
 ADMIN_IDLE_MINUTES = env.int("ADMIN_IDLE_MINUTES", 60)
 SESSION_COOKIE_AGE = ADMIN_IDLE_MINUTES * 60  # counted anew with each page

@@ -182,7 +182,9 @@ def _client() -> Client:
     """
     known = Environment.PRODUCTION if settings.PADDLE_ENVIRONMENT == "production" else Environment.SANDBOX
     environment = SimpleNamespace(base_url=settings.PADDLE_BASE_URL) if settings.PADDLE_BASE_URL else known
-    return Client(settings.PADDLE_API_KEY, options=Options(environment), retry_count=0, timeout=TIMEOUT)
+    client = Client(settings.PADDLE_API_KEY, options=Options(environment), retry_count=0, timeout=TIMEOUT)
+    client.client.max_redirects = 0  # what we send goes nowhere else
+    return client
 
 
 def _mapping(value: Any) -> dict[str, Any]:

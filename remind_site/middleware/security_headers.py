@@ -49,6 +49,7 @@ class SecurityHeadersMiddleware(SecurityMiddleware):
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         super().process_response(request, response)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.headers.setdefault("Cache-Control", "no-store")  # answers are for who asked, once
         response["Permissions-Policy"] = _permissions(response.headers.get("Permissions-Policy", ""))
         if not (settings.DEBUG and response.status_code in {404, 500}):  # Django's own pages, full of inline scripts
             response.headers.setdefault("Content-Security-Policy", _policy(request.path))
