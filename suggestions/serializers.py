@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 
@@ -22,6 +23,13 @@ class StrictCharField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+# Not only of spaces, and without NUL, which no database keeps.
+@extend_schema_field({"type": "string", "maxLength": 1000, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"})
+class ReminderTextField(StrictCharField):
+    """A rough reminder."""
+
+
+@extend_schema_field({"type": "string", "format": "iana-timezone"})
 class TimezoneField(StrictCharField):
     """An IANA timezone name, read into a `ZoneInfo`."""
 
@@ -40,7 +48,7 @@ class AskSerializer(serializers.Serializer[Any]):
     license_token = serializers.CharField(
         required=False, write_only=True, help_text="Where it does not come as a Bearer token."
     )
-    reminder_text = StrictCharField(max_length=1000, help_text="The rough reminder, counted after trimming.")
+    reminder_text = ReminderTextField(max_length=1000, help_text="The rough reminder, counted after trimming.")
     timezone = TimezoneField(required=False, help_text="IANA name; UTC where left out.")
 
 

