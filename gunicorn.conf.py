@@ -6,10 +6,17 @@ once. Their number does not multiply database connections, since none is held me
 
 import logging
 import os
+from typing import Any
 
-from remind_site.environment import env
-from remind_site.logs import configuration
-from remind_site.stopping import let_nobody_in_first
+from remind_site.metrics import process_files
+
+# What web processes count they share in a folder, from the master's start to its end, across reloads. Before the other
+# imports: some import prometheus_client, which decides at that moment where it counts.
+process_files.open_folder()
+
+from remind_site.environment import env  # noqa: E402
+from remind_site.logs import configuration  # noqa: E402
+from remind_site.stopping import let_nobody_in_first  # noqa: E402
 
 workers = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)
 threads = env.int("WEB_THREADS", 100)
@@ -32,3 +39,15 @@ control_socket_disable = True  # signals do; a socket in a home folder is one th
 accesslog = None
 logconfig_dict = configuration(env.log_level("LOG_LEVEL", logging.INFO))
 when_ready = let_nobody_in_first
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    process_files.keep_folder()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    process_files.retire(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    process_files.close_folder()

@@ -21,7 +21,7 @@ from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
-from billing import budget, idempotency, prices
+from billing import budget, idempotency, metrics, prices
 from billing.errors import IdempotencyInProgress, QuotaExhausted
 from billing.models import MISFIRES, BonusGrant, ModelPrice, MonthlyUsage, Outcome, UsageRecord
 from billing.months import month_of, start_of_next
@@ -118,6 +118,8 @@ def settle(reservation: Reservation, usage: Usage | None, answer: Mapping[str, A
             settled_before = _settled_before(reservation, answer)
             if settled_before is None:
                 _note_late_cost(reservation, used, cost)
+            else:  # what was committed then was not counted then
+                metrics.settled(charge, used, cost)
             return settled_before
         counter = MonthlyUsage.objects.filter(license=entry.license_id, month=entry.month)
         counter.update(charged_cents=F("charged_cents") + charge)
@@ -128,6 +130,7 @@ def settle(reservation: Reservation, usage: Usage | None, answer: Mapping[str, A
         }
         idempotency.keep_answer(entry, total)
         budget.add(entry, cost)
+        metrics.settled(charge, used, cost)
     return total
 
 
@@ -227,6 +230,7 @@ def correct(entry: UsageRecord, *, cents: int, gives_back_unit: bool, by: str, r
         about=f"ledger entry {entry.pk}",
         changes={"charge_cents": [entry.charge_cents, entry.charge_cents - cents], "units": [1, 1 + kept.units]},
     )
+    metrics.corrected(cents)
     return kept
 
 
@@ -276,6 +280,7 @@ def _try_reserve(
         if key is not None:
             idempotency.claim(key, entry)
         blocked = _blocked(license, month, price, now)
+        metrics.reserved()
     return Reservation(entry, price, license.monthly_quota, blocked)
 
 
@@ -316,6 +321,7 @@ def _release(entry: UsageRecord, outcome: Outcome, used: Usage, cost: Decimal) -
         _count_misfire(counter)
     idempotency.forget(entry)
     budget.add(entry, cost)
+    metrics.released(outcome, used, cost)
     return True
 
 
@@ -344,6 +350,7 @@ def _note_late_cost(reservation: Reservation, used: Usage, cost: Decimal) -> Non
     )
     if noted:
         budget.add(entry, cost)
+        metrics.cost_noted(used, cost)
 
 
 def _closing(state: UsageRecord.State, outcome: Outcome, used: Usage, cost: Decimal) -> dict[str, Any]:

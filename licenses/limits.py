@@ -19,6 +19,8 @@ from redis import ConnectionError as RedisConnectionError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from licenses import metrics
+
 CACHE_TIMEOUT = 0.5  # seconds; a slow cache must not make the service slow
 RETRY_AFTER_FAILURE = 2.0  # seconds during which a failed cache is not asked again
 ONCE_SECONDS = 5  # for how long the same request, sent again, is not counted again
@@ -72,7 +74,10 @@ def hit(name: str, who: str, limit: int, seconds: int, once: str = "") -> Window
     Args:
         once: names a request that may be sent several times at once, and then counts once.
     """
-    return _window(name, who, limit, seconds, 1, once)
+    window = _window(name, who, limit, seconds, 1, once)
+    if window.exceeded:
+        metrics.LIMIT_HITS.labels(name).inc()
+    return window
 
 
 def peek(name: str, who: str, limit: int, seconds: int) -> Window:
@@ -90,6 +95,8 @@ def _window(name: str, who: str, limit: int, seconds: int, amount: int, once: st
     key = f"limit:{name}:{who}"
     shared = _shared()
     counted = shared.count(key, seconds, amount, once) if shared else None
+    if shared and counted is None and amount:
+        metrics.CACHE_FALLBACKS.inc()
     used, ends_in = counted or _memory.count(key, seconds, amount, once)
     return Window(limit, used, time.time() + ends_in)
 

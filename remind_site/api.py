@@ -15,6 +15,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.response import Response
 
 from licenses.errors import Forbidden, Invalid, NotFound, Refusal
+from remind_site.metrics import requests
 
 PAGES = ("/admin/",)  # paths made for people, whose errors are pages
 SHOP = ("/api/v1/checkout/", "/pay")  # for browsers too: pages for those who accept them, else the API's JSON
@@ -82,6 +83,7 @@ def refusal_for(error: Exception) -> Refusal | None:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, db.OperationalError | db.InterfaceError | db.InternalError):
+        requests.count_database_error(error)
         logger.error("database_unavailable", error=type(error).__name__, reason=str(error).split("\n")[0])
         return DatabaseUnavailable()
     return None

@@ -1,7 +1,7 @@
 """Start-up checks, each with an id and a hint: those of every start, and those of `check --deploy`.
 
-remind.E001 to E032   settings that can't work; no process starts with them
-remind.E101 to E129, E140   what production needs and lacks; reported by `check --deploy`
+remind.E001 to E032, E040   settings that can't work; no process starts with them
+remind.E101 to E129, E140, E142   what production needs and lacks; reported by `check --deploy`
 remind.W130, W141     what an operator would miss; reported there too
 """
 
@@ -28,6 +28,7 @@ from suggestions.flow import PROVIDER_DONE_BY
 from suggestions.providers import configured_model
 
 THIS_MACHINE = {"localhost", "127.0.0.1", "0.0.0.0", "::1"}  # noqa: S104  # nosec  # named, not bound to
+SHORTEST_METRICS_TOKEN = 16
 OURS = {"messages", "model", "response_format", "stream"}
 
 
@@ -187,6 +188,12 @@ def _impossible_settings() -> Iterator[CheckMessage]:
             "Set BACKUP_AGE_RECIPIENTS; 'manage.py backup_key' makes a pair of keys.",
         ),
         ("E024", settings.BACKUP_KEEP_DAYS < 1, "BACKUP_KEEP_DAYS is less than 1.", "Unset it for 30 days."),
+        (
+            "E040",
+            0 < len(settings.METRICS_TOKEN) < SHORTEST_METRICS_TOKEN,
+            f"METRICS_TOKEN is shorter than {SHORTEST_METRICS_TOKEN} characters, so it could be guessed.",
+            "Make one with 'openssl rand -hex 24'; unset it to close /metrics.",
+        ),
     ]
     yield from _errors(impossible)
 
@@ -272,6 +279,12 @@ def _missing_settings() -> Iterator[CheckMessage]:
             any(map(_is_in_the_clear, [settings.SITE_URL, *_paddle_base_url()])),
             "SITE_URL or PADDLE_BASE_URL is plain http: what proves an address, or our key, can be read on the way.",
             "Use https.",
+        ),
+        (
+            "E142",
+            not settings.METRICS_TOKEN,
+            "METRICS_TOKEN is not set: /metrics is closed, so nobody is woken when something is wrong.",
+            "Set it to a long random text, and follow docs/monitoring/README.md.",
         ),
         (
             "E118",

@@ -54,7 +54,7 @@ class ReadyView(ApiView):
     def get(self, request: Request) -> Response:
         checks = {"database": _database(), "cache": _cache(), "migrations": DOWN, "prices": DOWN}
         if checks["database"] == OK:
-            checks |= {"migrations": _migrations(), "prices": _prices()}
+            checks |= {"migrations": migrations(), "prices": prices_known()}
         ready = all(checks[name] == OK for name in ("database", "migrations", "prices"))
         return Response({"status": OK if ready else DOWN, **checks}, status=200 if ready else 503)
 
@@ -74,7 +74,8 @@ def _cache() -> str:
     return OK if limits.shared_cache_answers() else "unavailable, counting in process memory"
 
 
-def _migrations() -> str:
+def migrations() -> str:
+    """Whether all are applied, in a word."""
     global _all_migrated  # noqa: PLW0603  # once all are applied they stay so; looking costs a hundred files
     try:
         if not _all_migrated:
@@ -85,7 +86,8 @@ def _migrations() -> str:
     return OK if _all_migrated else "pending"
 
 
-def _prices() -> str:
+def prices_known() -> str:
+    """Whether the configured model has a price, in a word or a few."""
     try:
         model = configured_model()
         return OK if prices.price_at(model, timezone.now()) else f"no price for {model}"

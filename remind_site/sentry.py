@@ -11,7 +11,7 @@ nothing, and reports that do not fit are dropped.
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import sentry_sdk
 import structlog
@@ -25,9 +25,11 @@ from sentry_sdk.integrations.stdlib import StdlibIntegration
 from sentry_sdk.types import Event, Hint
 from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
 
-from licenses.requests import ServiceRequest
 from remind_site import scrubber
 from remind_site.middleware.common import PROBES
+
+if TYPE_CHECKING:  # what gunicorn's master has imported, a reload does not read anew
+    from licenses.requests import ServiceRequest
 
 # What these log as errors was reported already, or is expected, or is about reporting itself.
 QUIET = (
@@ -98,7 +100,7 @@ def is_dsn(text: str) -> bool:
     return True
 
 
-def begin_request(request: ServiceRequest) -> None:
+def begin_request(request: "ServiceRequest") -> None:
     """Have what is reported from here on name the request, and hold nothing that came with it."""
     scrubber.request_at_hand.set(request)
     sentry_sdk.set_tag("request_id", request.request_id)

@@ -172,7 +172,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 HTTPS_ONLY = env.bool("HTTPS_ONLY", False)
 TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0)
 SECURE_SSL_REDIRECT = HTTPS_ONLY
-SECURE_REDIRECT_EXEMPT = [r"^health", r"^api/v1/health"]  # probes come from inside, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^health", r"^api/v1/health", r"^metrics/?$"]  # these come from inside, without TLS
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
@@ -379,6 +379,9 @@ SENTRY_DSN = env.str("SENTRY_DSN", "")
 SENTRY_TRACES_SAMPLE_RATE = env.float("SENTRY_TRACES_SAMPLE_RATE", 0.1)
 SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", "production")
 SENTRY_RELEASE = f"remind-service@{VERSION}" + (f"+{GIT_COMMIT[:12]}" if GIT_COMMIT else "")
+
+# --- Figures
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
 # --- Logs
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)

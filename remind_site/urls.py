@@ -8,6 +8,7 @@ from billing.paddle.webhook import PaddleWebhookView
 from billing.views import UsageStatsView
 from remind_site.documentation import DocsView, SchemaView
 from remind_site.health import HealthView, ReadyView
+from remind_site.metrics.view import MetricsView
 from suggestions.views import SuggestReminderView
 
 suggest = SuggestReminderView.as_view()
@@ -27,6 +28,7 @@ urlpatterns = [
     re_path(r"^api/v1/health/?$", health, name="api-health"),
     re_path(r"^health/?$", health, name="health"),
     re_path(r"^health/ready/?$", ReadyView.as_view(), name="ready"),
+    re_path(r"^metrics/?$", MetricsView.as_view(), name="metrics"),
     re_path(r"^api/v1/schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^api/v1/docs/?$", DocsView.as_view(), name="docs"),
     path("admin/", admin.site.urls),

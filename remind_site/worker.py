@@ -102,6 +102,9 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         malformed = isinstance(exc, errors.ParseException)
         status, reason, code = REFUSALS.get(type(exc), MALFORMED) if malformed else BUG
         request_id = uuid.uuid4().hex
+        from remind_site.metrics import requests  # not above: gunicorn's master needs no more of us than it must
+
+        requests.count_malformed(code)
         if malformed:
             logger.warning("malformed request refused with %s: %s (%s)", status, type(exc).__name__, request_id)
         else:

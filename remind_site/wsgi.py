@@ -11,6 +11,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "remind_site.settings")
 application = OwnTraces(get_wsgi_application())
 call_command("check")
 
-from suggestions.providers import configured  # noqa: E402  # needs the settings, and those checked
+from remind_site.metrics import requests, sampler  # noqa: E402  # they need the settings, and those checked
+from suggestions.providers import configured  # noqa: E402
 
 configured()  # made now, so that no customer waits for it
+requests.preset()
+sampler.start()

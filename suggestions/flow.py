@@ -27,6 +27,7 @@ from billing.quota import Reservation
 from billing.usage import Usage
 from licenses import connections
 from licenses.authentication import Holder
+from suggestions import metrics
 from suggestions.errors import refusal_for
 from suggestions.providers import LOCAL_MODEL, configured, local
 from suggestions.providers.base import ProviderError, ProviderInvalid, Reply, Suggestion
@@ -70,7 +71,10 @@ def recall(ask: Ask) -> dict[str, Any] | None:
     Raises:
         IdempotencyInProgress, IdempotencyMismatch
     """
-    return None if ask.claim is None else quota.recall(ask.claim)
+    answer = None if ask.claim is None else quota.recall(ask.claim)
+    if answer is not None:
+        metrics.count(metrics.REPLAYED)
+    return answer
 
 
 def suggest(ask: Ask) -> dict[str, Any]:
@@ -112,7 +116,7 @@ def _ask_provider(reservation: Reservation, ask: Ask, now: datetime) -> Reply:
         raise NotAsked(reservation.blocked)
     chosen = configured()
     timeout = min(settings.AI_TIMEOUT_SECONDS, max(0.1, PROVIDER_DONE_BY - ask.elapsed()))
-    with chosen.breaker.call(timeout) as seconds:
+    with chosen.breaker.call(timeout) as seconds, metrics.provider_call():
         try:
             return chosen.provider.suggest(ask.text, now, ask.timezone, seconds)
         except ProviderError:
@@ -128,10 +132,12 @@ def _charged(reservation: Reservation, reply: Reply, ask: Ask) -> dict[str, Any]
     committed = _committed(lambda: quota.settle(reservation, reply.usage, answer), ask)
     if committed is not None:
         structlog.contextvars.bind_contextvars(outcome=Outcome.ANSWERED)
+        metrics.count(metrics.CHARGED)
         return committed
     # Given up while the provider worked (a machine that stood still): the answer goes out, but as a gift.
     structlog.contextvars.bind_contextvars(outcome=Outcome.ABANDONED)
     remaining = quota.state_of(ask.holder.license).remaining
+    metrics.count(metrics.DEGRADED, Outcome.ABANDONED)
     return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": remaining}
 
 
@@ -142,6 +148,7 @@ def _degraded(reservation: Reservation, ask: Ask, now: datetime, error: Provider
     if not settings.AI_FALLBACK:
         raise refusal_for(error)
     answer = _answer(local.suggest(ask.text, now, ask.timezone), LOCAL_MODEL, Usage())
+    metrics.count(metrics.DEGRADED, error.outcome)
     return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": remaining}
 
 

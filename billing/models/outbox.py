@@ -47,6 +47,8 @@ class WebhookEvent(ToDo):
         indexes = [
             models.Index(fields=["subject", "occurred_at"], name="event_by_subject"),
             models.Index(fields=["due_at"], condition=Q(state="waiting"), name="event_due"),
+            models.Index(fields=["id"], condition=Q(state="flagged"), name="event_flagged"),
+            models.Index(fields=["created_at"], name="event_by_arrival"),
         ]
 
     def __str__(self) -> str:
@@ -77,7 +79,10 @@ class Mail(ToDo):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["due_at"], condition=Q(state="waiting"), name="mail_due")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state="waiting"), name="mail_due"),
+            models.Index(fields=["id"], condition=Q(state="flagged"), name="mail_flagged"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} to {self.to or self.license}"
@@ -95,7 +100,10 @@ class Errand(ToDo):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["due_at"], condition=Q(state="waiting"), name="errand_due")]
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(state="waiting"), name="errand_due"),
+            models.Index(fields=["id"], condition=Q(state="flagged"), name="errand_flagged"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["kind", "subject"], condition=Q(state="waiting"), name="one_errand_at_a_time"

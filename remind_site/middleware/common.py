@@ -1,9 +1,12 @@
-"""Django's CommonMiddleware, which refuses unknown hosts, for all but probes: those ask by a machine's address."""
+"""Django's CommonMiddleware, which refuses unknown hosts, for all but probes: those ask by a machine's address.
+
+So does the monitoring system.
+"""
 
 from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.middleware import common
 
-PROBES = ("/health", "/api/v1/health")
+PROBES = ("/health", "/api/v1/health", "/metrics")
 
 
 class CommonMiddleware(common.CommonMiddleware):

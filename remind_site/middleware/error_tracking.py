@@ -16,6 +16,7 @@ from django.http.response import HttpResponseBase
 from billing import refusals
 from licenses.requests import ServiceRequest
 from remind_site import api, sentry
+from remind_site.metrics import requests
 
 SLOW = 5.0  # seconds
 USABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -37,10 +38,13 @@ class ErrorTrackingMiddleware:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
         sentry.begin_request(request)
-        response = self.get_response(request)
+        with requests.IN_PROGRESS.track_inprogress():
+            response = self.get_response(request)
+        duration = time.monotonic() - request.started
         response["X-Request-ID"] = request.request_id
         _count_refusal(request, response.status_code)
-        _log(request, response.status_code)
+        requests.count(request, response.status_code, duration)
+        _log(request, response.status_code, duration)
         structlog.contextvars.clear_contextvars()
         return response
 
@@ -62,8 +66,7 @@ def _count_refusal(request: HttpRequest, status: int) -> None:
         refusals.count(bound["outcome"], bound.get("license_id", 0))
 
 
-def _log(request: ServiceRequest, status: int) -> None:
-    duration = time.monotonic() - request.started
+def _log(request: ServiceRequest, status: int, duration: float) -> None:
     fields = {
         "method": request.method,
         "path": request.path,

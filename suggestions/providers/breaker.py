@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from suggestions import metrics
 from suggestions.providers.base import ProviderError, ProviderTimeout, ProviderUnavailable
 
 FAILURES = 5
@@ -81,4 +82,5 @@ class Breaker:
                     self._open_until = time.monotonic() + REST
             is_open = self._open_until is not None
         if is_open != was_open:
+            metrics.breaker_turned(is_open)
             logger.warning("breaker_opened" if is_open else "breaker_closed")

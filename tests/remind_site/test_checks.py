@@ -21,6 +21,7 @@ PRODUCTION = {
     "PADDLE_WEBHOOK_SECRET": "pdl_ntfset_test",
     "PADDLE_CLIENT_TOKEN": "live_test",
     "SITE_URL": "https://api.remind.dev",
+    "METRICS_TOKEN": "a-long-enough-token-for-prometheus",
     "ADMIN_REQUIRE_2FA": "on",
     "SENTRY_DSN": "https://0123456789abcdef@sentry.example.com/1",
     "BACKUP_S3_BUCKET": "remind-backups",
@@ -42,6 +43,7 @@ MISSING = {
     "PADDLE_WEBHOOK_SECRET": "remind.E115",
     "PADDLE_CLIENT_TOKEN": "remind.E116",
     "SITE_URL": "remind.E118",
+    "METRICS_TOKEN": "remind.E142",
     "ADMIN_REQUIRE_2FA": "remind.E119",
     "SENTRY_DSN": "remind.W130",
     "BACKUP_AGE_RECIPIENTS": "remind.E126",
@@ -133,6 +135,7 @@ def test_pending_migrations_are_named(production, template):
         ({"BACKUP_AGE_IDENTITY": str(OTHER_KEY)}, "remind.E022"),
         ({"BACKUP_AGE_RECIPIENTS": ""}, "remind.E023"),
         ({"BACKUP_KEEP_DAYS": "0"}, "remind.E024"),
+        ({"METRICS_TOKEN": "short"}, "remind.E040"),
     ],
 )
 def test_settings_that_can_not_work_stop_every_start(production, change, number):
