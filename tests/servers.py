@@ -69,7 +69,7 @@ def start_valkey(port: int | None = None) -> ValkeyServer:
 def prepare_environment() -> None:
     """Settings for the service in tests, whatever is set in the environment, but for its servers."""
     for name in list(os.environ):
-        if name.startswith(("OPENAI_", "AI_", "RATE_LIMIT_", "PADDLE_", "EMAIL_", "SENTRY_")):
+        if name.startswith(("OPENAI_", "AI_", "RATE_LIMIT_", "PADDLE_", "EMAIL_", "SENTRY_", "BACKUP_")):
             del os.environ[name]
     os.environ.setdefault("SECRET_KEY", "for-tests-only-" + "x" * 50)
     os.environ["AI_PROVIDER"] = "local"

@@ -28,7 +28,7 @@ def recorded(kind: BackupRun.Kind) -> Iterator[BackupRun]:
     try:
         yield run
     except BaseException as error:
-        run.detail = str(error) if isinstance(error, BackupProblem) else f"Unexpected: {type(error).__name__}."
+        run.detail = _in_words(error)
         _end(run)
         _tell(run)
         raise
@@ -46,6 +46,14 @@ def close_abandoned(kind: BackupRun.Kind, *, but: BackupRun) -> None:
     """Mark the runs that were killed; only who holds the lock of `postgres.connected` knows that they were."""
     killed = BackupRun.objects.filter(kind=kind, ended_at=None).exclude(pk=but.pk)
     killed.update(ended_at=timezone.now(), detail="Ended before its time: killed, or the machine stopped.")
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, BackupProblem):
+        return str(error)
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        return "Stopped before it was done."
+    return f"Unexpected: {type(error).__name__}."
 
 
 def _end(run: BackupRun) -> None:

@@ -21,10 +21,11 @@ def seal(source: IO[bytes], target: IO[bytes]) -> None:
     if not is_on():
         shutil.copyfileobj(source, target)
         return
+    watched = _Watched(source)
     try:
-        pyrage.encrypt_io(source, target, [recipient(text) for text in settings.BACKUP_AGE_RECIPIENTS])
-    except pyrage.EncryptError as error:  # what writing raises comes as this, with its words
-        raise OSError(str(error)) from None
+        pyrage.encrypt_io(watched, target, [recipient(text) for text in settings.BACKUP_AGE_RECIPIENTS])
+    except pyrage.EncryptError as error:  # whatever was raised meanwhile comes as this, in words
+        raise watched.failure or OSError(str(error)) from None
 
 
 def unseal(source: IO[bytes], target: IO[bytes]) -> None:
@@ -61,3 +62,18 @@ def identity(text: str) -> pyrage.x25519.Identity:
         return pyrage.x25519.Identity.from_str(text)
     except pyrage.IdentityError as error:
         raise ValueError(str(error)) from None
+
+
+class _Watched:
+    """A source that remembers what reading it raised, for example that the process is to stop."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self.failure: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._source.read(size)
+        except BaseException as error:
+            self.failure = error
+            raise
