@@ -1,0 +1,32 @@
+"""Migrations are applied while the code before them still serves: none may break it, or lock a table for long."""
+
+import re
+
+from django.apps import apps
+
+from tests.service import ROOT, run_command
+
+# Made before anything was deployed, so there was no older code to break. Nothing may be added here: docs/DEPLOYMENT.md,
+# "Migrations", says how to make the same change in steps.
+BEFORE_THE_FIRST_DEPLOYMENT = {"licenses.0003_payments", "licenses.0004_console", "billing.0005_console"}
+
+
+def test_migrations_can_be_applied_while_older_code_runs():
+    ours = [
+        config.label
+        for config in apps.get_app_configs()
+        if config.path.startswith(f"{ROOT}/") and ".venv" not in config.path
+    ]
+    done = run_command(
+        "lintmigrations",
+        "--no-cache",
+        "--warnings-as-errors",
+        "--include-apps",
+        *ours,
+        env={"DJANGO_SETTINGS_MODULE": "tests.lint_settings"},
+        check=False,
+    )
+    looked_at = re.findall(r"\((\w+), (\w+)\)\.\.\. (\w+)", done.stdout)
+    assert ("billing", "0001_initial", "OK") in looked_at, done.stderr
+    faulty = {f"{app}.{name}" for app, name, verdict in looked_at if verdict not in {"OK", "IGNORE"}}
+    assert faulty == BEFORE_THE_FIRST_DEPLOYMENT, done.stdout
