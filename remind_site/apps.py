@@ -6,7 +6,7 @@ class RemindSiteConfig(AppConfig):
     name = "remind_site"
 
     def ready(self) -> None:
-        from remind_site import checks, logs, schema, sentry  # noqa: F401  # importing registers them
+        from remind_site import checks, dangers, logs, schema, sentry  # noqa: F401  # importing registers them
 
         logs.configure(settings.LOG_LEVEL)
         sentry.start()

@@ -3,6 +3,8 @@
 remind.E001 to E032, E040   settings that can't work; no process starts with them
 remind.E101 to E129, E140, E142   what production needs and lacks; reported by `check --deploy`
 remind.W130, W141     what an operator would miss; reported there too
+
+`remind_site.dangers` has those from E160 on.
 """
 
 import os

@@ -45,7 +45,7 @@ def generated_secret_key() -> str:
 
 # --- The process: gunicorn.conf.py says so when this is a web process, which alone keeps a connection pool.
 WEB_PROCESS = env.bool("REMIND_WEB_PROCESS", False)
-WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 1)
+WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)  # as gunicorn.conf.py has it
 WEB_THREADS = env.int("WEB_THREADS", 100)
 
 # --- Django

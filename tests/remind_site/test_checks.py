@@ -17,6 +17,7 @@ PRODUCTION = {
     "OPENAI_API_KEY": "sk-production",
     "EMAIL_URL": "submission://user:password@mail.example.com:587",
     "OPERATOR_EMAILS": "ops@example.com",
+    "PADDLE_ENVIRONMENT": "production",
     "PADDLE_API_KEY": "pdl_live_apikey_test",
     "PADDLE_WEBHOOK_SECRET": "pdl_ntfset_test",
     "PADDLE_CLIENT_TOKEN": "live_test",
@@ -58,7 +59,10 @@ def check(env, *flags):
 
 @pytest.fixture
 def production(database):
-    return {**PRODUCTION, "DATABASE_URL": database.url, "REDIS_URL": os.environ["REDIS_URL"]}
+    """All that production needs. The tests' server commits without waiting; this connection does not."""
+    separator = "&" if "?" in database.url else "?"
+    url = f"{database.url}{separator}options=-c%20synchronous_commit%3Don"
+    return {**PRODUCTION, "DATABASE_URL": url, "REDIS_URL": os.environ["REDIS_URL"]}
 
 
 def test_productions_settings_are_clean(production):
@@ -95,6 +99,78 @@ def test_what_is_dangerous_is_named(production, change, number):
     done = check({**production, **change})
     assert done.returncode == 1
     assert number in done.stderr
+
+
+# Many at once, since each process takes its time.
+DANGERS = {
+    "DEBUG": ("on", "remind.E160", "security.W018"),
+    "TRUSTED_PROXY_COUNT": ("0", "remind.E161"),
+    "EMAIL_URL": ("console:", "remind.E162"),
+    "LOG_LEVEL": ("DEBUG", "remind.E163"),
+    "PADDLE_API_KEY": ("pdl_sdbx_apikey_x", "remind.E164"),
+    "PADDLE_CLIENT_TOKEN": ("test_x", "remind.E165"),
+    "SITE_URL": ("http://api.remind.dev", "remind.E166"),
+    "CORS_ORIGINS": ("https://remind.dev,http://remind.dev", "remind.E167"),
+    "CSRF_TRUSTED_ORIGINS": ("http://console.remind.dev", "remind.E168"),
+    "DATABASE_POOL_MAX": ("200", "remind.E172"),
+    "REDIS_URL": ("redis://192.0.2.1:1/0", "remind.E174", "remind.W184"),
+    "PADDLE_CLOCK_TOLERANCE_SECONDS": ("301", "remind.W181"),
+    "ADMIN_IDLE_MINUTES": ("1441", "remind.W182"),
+    "SECRET_KEY": ("short", "security.W009"),
+    "SECRET_KEY_FALLBACKS": ("former", "security.W025"),
+}
+
+
+def test_dangers_are_named(production):
+    url = production["DATABASE_URL"].replace("%3Don", "%3Doff")
+    done = check({**production, **{name: value for name, (value, *_) in DANGERS.items()}, "DATABASE_URL": url})
+    assert done.returncode == 1
+    for name, (_, *numbers) in DANGERS.items():
+        for number in numbers:
+            assert f"({number})" in done.stderr, name
+    assert "(remind.E173)" in done.stderr, "commits are not waited for"
+
+
+def test_dangers_elsewhere_are_named(production):
+    from redis import Redis
+
+    from tests.servers import start_valkey
+
+    forgetful = start_valkey()
+    with Redis.from_url(forgetful.connection_url) as redis:
+        redis.config_set("maxmemory", "50mb")
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+    elsewhere = "postgresql://remind@192.0.2.1:5432/remind?connect_timeout=1"
+    env = {
+        **production,
+        "DATABASE_URL": elsewhere,
+        "REDIS_URL": forgetful.connection_url,
+        "EMAIL_URL": "smtp://mail.example.com",
+        "CSRF_TRUSTED_ORIGINS": "https://*.remind.dev",
+        "PADDLE_ENVIRONMENT": "sandbox",
+        "PADDLE_API_KEY": "pdl_sdbx_apikey_x",
+    }
+    found = check(env).stderr
+    for number in ("remind.W183", "remind.E175", "remind.E169", "remind.E168", "remind.W180", "remind.E165"):
+        assert f"({number})" in found
+    assert "remind.E164" not in found
+    assert "remind.W183" not in check({**env, "DATABASE_URL": f"{elsewhere}&sslmode=require"}).stderr
+
+
+def test_a_clock_that_is_wrong_is_named(monkeypatch, db):
+    from datetime import UTC, datetime, timedelta
+
+    from remind_site import dangers
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(UTC) + timedelta(seconds=90)
+
+    monkeypatch.setattr(dangers, "datetime", Wrong)
+    (row,) = [row for row in dangers._database() if row[0] == "E170"]
+    assert row[1]
+    assert "90 seconds apart" in row[2]
 
 
 def test_pending_migrations_are_named(production, template):
