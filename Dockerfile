@@ -10,6 +10,8 @@ RUN pip --python /venv/bin/python install --no-cache-dir --disable-pip-version-c
     && pip --python /venv/bin/python check
 
 FROM python:${PYTHON}
+# For backups; of the same major version as compose.yaml's server, since older ones can't read a newer one.
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client-15 && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin remind
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app

@@ -151,13 +151,9 @@ def test_the_units_wait_for_what_is_under_way():
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is needed (apt-get install systemd)")
 def test_systemd_takes_the_units(tmp_path):
-    """With this Python's folder for the one that they name, and the drop-in where it is to be."""
+    """With this folder for the one that they name, and the drop-in where it is to be."""
     for path in UNITS:
-        text = (
-            path.read_text()
-            .replace("/opt/remind/venv/bin", str(ROOT / ".venv" / "bin"))
-            .replace("/opt/remind/app", str(ROOT))
-        )
+        text = path.read_text().replace("/opt/remind/app", str(ROOT))
         if path.name == "hardening.conf":
             for name in ("remind-web", "remind-worker"):
                 (tmp_path / f"{name}.service.d").mkdir()
@@ -168,3 +164,43 @@ def test_systemd_takes_the_units(tmp_path):
     env = {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
     done = subprocess.run(["systemd-analyze", "verify", *units], env=env, capture_output=True, text=True)  # noqa: PLW1510
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def commands(text):
+    """What a page says to run of ours: (manage.py's commands, make's targets)."""
+    return (
+        re.findall(r"\bmanage\.py (\w+)|^\s*(?:sudo )?remind (\w+)", text, re.MULTILINE),
+        re.findall(r"\bmake ([a-z]+)(?=`|$|\n| #)", text),
+    )
+
+
+def anchors(page):
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_and_path_in_the_documents_exists(path):
+    text = path.read_text()
+    managed, made = commands(text)
+    assert managed
+    assert {first or second for first, second in managed} <= set(get_commands())
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(made) <= targets
+    for link, anchor in re.findall(r"\]\((?!http)([^)#]+)#?([^)]*)\)", text):
+        page = path.parent / link
+        assert page.exists(), link
+        assert not anchor or anchor in anchors(page), f"{link}#{anchor}"
+    for file in re.findall(r"(?<![\w/])(?:deploy|docs|tests)/[\w./*-]*\w", text):
+        assert list(ROOT.glob(file)), file
+    for name in re.findall(r"^#?([A-Z_]{4,})=", text, re.MULTILINE):
+        assert name in SETTINGS | {"POSTGRES_PASSWORD", "PGSSLMODE"}, name
+
+
+def test_each_line_of_the_checklist_is_a_command_or_a_link():
+    lines = re.findall(r"^- \[ \] (.*(?:\n  .*)*)", (ROOT / "docs" / "LAUNCH_CHECKLIST.md").read_text(), re.MULTILINE)
+    assert len(lines) > 20
+    assert [
+        line for line in lines if not re.search(r"`(python manage|make|curl|sudo|git|python -m) ?[^`]+`|\]\(", line)
+    ] == []
