@@ -192,7 +192,7 @@ def test_every_command_and_path_in_the_documents_exists(path):
         page = path.parent / link
         assert page.exists(), link
         assert not anchor or anchor in anchors(page), f"{link}#{anchor}"
-    for file in re.findall(r"(?<![\w/])(?:deploy|docs|tests)/[\w./*-]*\w", text):
+    for file in re.findall(r"(?<![\w/])(?:deploy|docs|tests)/[\w./*-]*[\w*]", text):
         assert list(ROOT.glob(file)), file
     for name in re.findall(r"^#?([A-Z_]{4,})=", text, re.MULTILINE):
         assert name in SETTINGS | {"POSTGRES_PASSWORD", "PGSSLMODE"}, name
