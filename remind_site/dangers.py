@@ -1,6 +1,6 @@
 """Settings that work and are dangerous in production; `check --deploy` names each, with an id and a hint.
 
-remind.E160 to E169   settings; E170 to E175 what the database and the cache say of themselves
+remind.E160 to E169   settings and networks; E170 to E175 what the database and the cache say of themselves
 remind.W180 to W189   what is safe in some networks only, or by intention
 
 What production lacks altogether, and what can't work at all, is in `remind_site.checks`; Django's own warnings
@@ -98,17 +98,6 @@ def _settings() -> Iterator[Row]:
 
 def _networks() -> Iterator[Row]:
     """What would cross a network that others may listen on."""
-    plain = [
-        name
-        for name in ("SITE_URL", "OPENAI_BASE_URL", "PADDLE_BASE_URL")
-        if urlsplit(getattr(settings, name)).scheme == "http" and _is_remote(getattr(settings, name))
-    ]
-    yield (
-        "E166",
-        bool(plain),
-        f"{', '.join(plain)} is an http address of another machine: tokens or keys would travel in the clear.",
-        "Use https.",
-    )
     open_origins = [origin for origin in settings.CORS_ALLOWED_ORIGINS if _is_http(origin)]
     yield (
         "E167",

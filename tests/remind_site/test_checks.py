@@ -109,7 +109,7 @@ DANGERS = {
     "LOG_LEVEL": ("DEBUG", "remind.E163"),
     "PADDLE_API_KEY": ("pdl_sdbx_apikey_x", "remind.E164"),
     "PADDLE_CLIENT_TOKEN": ("test_x", "remind.E165"),
-    "SITE_URL": ("http://api.remind.dev", "remind.E166"),
+    "SITE_URL": ("http://api.remind.dev", "remind.E140"),
     "CORS_ORIGINS": ("https://remind.dev,http://remind.dev", "remind.E167"),
     "CSRF_TRUSTED_ORIGINS": ("http://console.remind.dev", "remind.E168"),
     "DATABASE_POOL_MAX": ("200", "remind.E172"),
