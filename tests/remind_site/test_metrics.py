@@ -9,11 +9,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ, Task
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from billing import quota
 from billing.models import DailySpend, Errand, Mail, UsageRecord, WebhookEvent
 from billing.rollups import refresh
 from licenses import lifecycle
+from licenses.metrics import exact
+from remind_site.metrics import process_files
 from remind_site.models import LogIn
 from tests.figures import METRICS_TOKEN, SHOWN, Figures
 
@@ -174,3 +178,32 @@ def test_a_scrape_costs_the_same_however_long_the_history_is(figures):
             for table in ("usagerecord", "webhookevent", "mail", "errand", "dailyspend"):
                 assert f"Seq Scan on billing_{table}" not in plan, query["sql"]
             assert "Seq Scan on remind_site_login" not in plan, query["sql"]
+
+
+def test_a_sum_does_not_depend_on_the_order_of_the_processes():
+    seconds = [0.1, 0.2, 0.3, 1e-5, 19.7, 0.7] * 500
+    counted = [exact(value) for value in seconds]
+    assert sum(counted) == sum(sorted(counted)) == sum(reversed(counted))
+    assert sum(counted) == pytest.approx(sum(seconds))
+    assert sum(seconds) != sum(sorted(seconds)), "as it would without"
+
+
+def test_no_count_is_moved_while_a_scrape_reads(tmp_path, monkeypatch):
+    monkeypatch.setenv(process_files.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(process_files, "MERGE_WITHIN", 0.05)
+    own = MmapedDict(str(tmp_path / "counter_999999.db"))
+    own.write_value(mmap_key("remind_things", "remind_things_total", ["kind"], ["a"], "Things."), 7.0, 0.0)
+    own.close()
+
+    def total():
+        with process_files.reading() as files:
+            return [sample.value for metric in MultiProcessCollector.merge(files) for sample in metric.samples]
+
+    with process_files.reading() as files:
+        process_files.retire(999999)  # gives up, and raises nothing
+        assert files == [str(tmp_path / "counter_999999.db")]
+        assert not list(tmp_path.glob("*dead*"))
+    assert total() == [7.0]
+    process_files.retire(999999)
+    assert {path.name for path in tmp_path.glob("*.db")} == {"counter_dead.db", "histogram_dead.db"}
+    assert total() == [7.0]
