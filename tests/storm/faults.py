@@ -74,7 +74,7 @@ def delay_cache(world: World, chance: random.Random) -> None:
 
 def wild_provider(world: World, chance: random.Random) -> None:
     world.provider.go_wild()
-    time.sleep(chance.uniform(3, 6))
+    time.sleep(chance.uniform(4, 8))
     world.provider.calm_down()
 
 

@@ -20,12 +20,12 @@ class Figures:
 
     def add_faults(self, struck: list[Struck], attempts: list[Attempt]) -> None:
         self.struck.update(one.name for one in struck)
-        for fault in struck:
-            for attempt in attempts:
-                late = verdict.lateness(attempt, [fault])
-                if late is not None and late <= verdict.RECOVERED:
-                    self.touched[fault.name] += 1
-                    self.normal_after[fault.name] = max(self.normal_after[fault.name], late)
+        for attempt in attempts:
+            felt = [(late, one.name) for one in struck if (late := verdict.lateness(attempt, [one])) is not None]
+            if felt and min(felt)[0] <= verdict.RECOVERED:
+                late, name = min(felt)
+                self.touched[name] += 1
+                self.normal_after[name] = max(self.normal_after[name], late)
 
     def tables(self) -> str:
         faults = [
@@ -35,8 +35,8 @@ class Figures:
         return (
             _table([
                 "seed", "faults", "requests", "answered", "degraded", "refused", "broken", "in flight at kills",
-                "charged, answer lost", "slowest answer", "slowest /health", "events delivered", "all done after",
-                "broken promises",
+                "charged, answer lost", "slowest answer", "slowest /health", "events delivered", "load average",
+                "all done after", "broken promises",
             ], self.seeds)
             + "\n\n"
             + _table(["fault", "times", "requests that felt it", "as usual again after"], faults)

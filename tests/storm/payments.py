@@ -12,6 +12,7 @@ from tests.paddle import SECRET, Life, signed
 from tests.storm.world import PRICES, World
 
 LIVES = 12
+SENDERS = 8  # that deliver at the same time
 PATIENCE = 30  # seconds that are waited for an answer
 # What each life must end as, whatever the order: the license's plan, and whether it is paid for.
 ENDINGS = {"kept": ("pro", True), "upgraded": ("team", True), "refunded": ("pro", False)}
@@ -39,8 +40,8 @@ class Payments:
         self.unexpected: list[int] = []  # statuses that are neither 200 nor a refusal for the database's sake
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._deliver, args=[deliveries[part::3], random.Random(f"{seed}/{part}")])
-            for part in range(3)
+            threading.Thread(target=self._deliver, args=[deliveries[part::SENDERS], random.Random(f"{seed}/{part}")])
+            for part in range(SENDERS)
         ]
 
     def start(self) -> None:
@@ -66,7 +67,7 @@ class Payments:
                 if self._is_taken(event):
                     self.taken.add(event["event_id"])
                     break
-                wait = 1
+                wait = 1.0
 
     def _is_taken(self, event: dict[str, Any]) -> bool:
         body = json.dumps(event).encode()
