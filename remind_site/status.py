@@ -1,0 +1,147 @@
+"""What an operator looks at first: each thing that the service depends on, whether it is well, and which page to read.
+
+The figures are those that monitoring reads (`remind_site.metrics.database`); here they are judged. Nothing is changed.
+The pages are those of `docs/runbooks`.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx2
+from django.conf import settings
+
+from billing.figures import recent_outcomes
+from billing.models import Outcome
+
+Figures = dict[tuple[str, ...], float]
+
+WEB_ANSWERS_WITHIN = 3.0  # seconds
+CLOCK_OFF = 2.0  # seconds; a clock that is kept by a service is off by milliseconds
+CONNECTIONS_FULL = 0.9  # of what the server takes
+STANDS_STILL = 180.0  # seconds; the worker has something to do each minute
+OVERDUE = 300.0  # seconds for which something that waits may be late
+BACKUP_DUE = 26 * 3600.0  # seconds; one a day, and how long it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    is_well: bool
+    words: str
+    page: str = ""
+
+
+def look() -> Iterator[Finding]:
+    """Everything that can be looked at from here, what matters most first."""
+    from remind_site.metrics import database  # counts in memory of its own; only where it is asked for
+
+    yield _web()
+    figures = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in database.at_scrape()
+        for sample in metric.samples
+    }
+    if figures["remind_database_up",]:
+        yield from _database(figures)
+        yield from _work(figures)
+        yield from _provider(figures)
+        yield from _backups(figures)
+    else:
+        yield Finding("database", False, "does not answer: nothing else can be read", "database-down")
+    yield _cache(figures)
+
+
+def _web() -> Finding:
+    url = f"{settings.SITE_URL}/health"
+    try:
+        answer = httpx2.get(url, timeout=WEB_ANSWERS_WITHIN)
+    except httpx2.HTTPError as error:
+        return Finding("web", False, f"{url} does not answer ({type(error).__name__})", "service-down")
+    return Finding("web", answer.status_code == 200, f"{url} answers {answer.status_code}", "service-down")
+
+
+def _database(figures: Figures) -> Iterator[Finding]:
+    size = figures.get(("remind_database_size_bytes",), 0) / 1e9
+    yield Finding("database", True, f"answers; {size:.1f} GB")
+    allowed = figures.get(("remind_database_connections_limit",))
+    if allowed:
+        used = figures["remind_database_connections",]
+        words = f"{used:.0f} of {allowed:.0f} in use"
+        yield Finding("connections", used < allowed * CONNECTIONS_FULL, words, "connections-exhausted")
+    offset = figures["remind_database_clock_offset_seconds",]
+    words = f"this machine's and the database's differ by {abs(offset):.1f} s"
+    yield Finding("clock", abs(offset) < CLOCK_OFF, words, "clock-wrong")
+    migrated, priced = figures.get(("remind_ready", "migrations")), figures.get(("remind_ready", "prices"))
+    yield Finding("migrations", bool(migrated), "applied" if migrated else "pending: manage.py migrate", "bad-deploy")
+    words = "known for the configured model" if priced else "none for the configured model: add one in the console"
+    yield Finding("price", bool(priced), words, "provider")
+
+
+def _work(figures: Figures) -> Iterator[Finding]:
+    yield _age("worker", "last sign of life", figures, ("remind_worker_last_seen_timestamp_seconds",))
+    waiting, failed = figures.get(("remind_tasks", "waiting"), 0), figures.get(("remind_tasks_failed_24h",), 0)
+    yield Finding("tasks", not failed, f"{waiting:.0f} wait, {failed:.0f} failed in 24 hours", "worker-stopped")
+    abandoned = figures.get(("remind_reservations_abandoned",), 0)
+    held = figures.get(("remind_reservations_open",), 0)
+    yield Finding("reservations", not abandoned, f"{held:.0f} open, {abandoned:.0f} abandoned", "worker-stopped")
+    pages = {"webhook_event": "paddle-events", "mail": "worker-stopped", "errand": "paddle-events"}
+    for kind, page in pages.items():
+        waits = sum(figures.get(("remind_outbox_items", kind, state), 0) for state in ("waiting", "retrying"))
+        flagged = figures.get(("remind_outbox_items", kind, "flagged"), 0)
+        late = figures.get(("remind_outbox_overdue_seconds", kind), 0)
+        words = f"{waits:.0f} wait, {flagged:.0f} need a person" + (f"; late by {_span(late)}" if late > 60 else "")
+        yield Finding(f"{kind.replace('_', ' ')}s", not flagged and late < OVERDUE, words, page)
+    yield _age("figures", "summed up", figures, ("remind_rollups_timestamp_seconds",))
+
+
+def _provider(figures: Figures) -> Iterator[Finding]:
+    outcomes = recent_outcomes()
+    answered = outcomes.pop(Outcome.ANSWERED, 0)
+    troubles = ", ".join(f"{Outcome(name).label}: {count}" for name, count in outcomes.items())
+    words = f"{answered} answered in 15 minutes{f'; {troubles}' if troubles else ''}"
+    yield Finding("provider", sum(outcomes.values()) <= answered, words, "provider")
+    limit, used = figures["remind_ai_budget_limit_usd",], figures["remind_ai_budget_used_usd",]
+    of_what = "no limit is set" if limit == float("inf") else f"of {limit:.2f}"
+    yield Finding("AI budget", used < limit, f"{used:.2f} US dollars today, {of_what}", "provider")
+
+
+def _backups(figures: Figures) -> Iterator[Finding]:
+    for kind, what in (("backup", "backup"), ("verify", "backup tried")):
+        yield _age(
+            what, "last success", figures, ("remind_backup_last_success_timestamp_seconds", kind), BACKUP_DUE,
+            "backup-failed",
+        )  # fmt: skip
+
+
+def _cache(figures: Figures) -> Finding:
+    if not settings.REDIS_URL:
+        return Finding("cache", True, "none configured: one process counts for itself")
+    is_up = bool(figures["remind_cache_up",])
+    return Finding("cache", is_up, "answers" if is_up else "does not answer: each process counts alone", "cache-down")
+
+
+def _age(
+    what: str,
+    words: str,
+    figures: Figures,
+    name: tuple[str, ...],
+    most: float = STANDS_STILL,
+    page: str = "worker-stopped",
+) -> Finding:
+    moment = figures.get(name, 0)
+    if not moment:
+        return Finding(what, False, f"{words}: never", page)
+    age = max(0.0, time.time() - moment)
+    at = datetime.fromtimestamp(moment, UTC)
+    return Finding(what, age < most, f"{words} {_span(age)} ago ({at:%Y-%m-%d %H:%M:%S} UTC)", page)
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,82 @@
+"""`manage.py status`: what an operator who was woken runs first."""
+
+import re
+import socket
+
+import pytest
+
+from tests.service import ROOT, run_command
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def status(template):
+    """`status(**env)`: what the command says, by what it looked at, and its exit code."""
+    database = template.copy()
+
+    def status(**env):
+        done = run_command("status", env={"DATABASE_URL": database.url, **env}, check=False)
+        assert "Traceback" not in done.stderr
+        for page in re.findall(r"-> (\S+)", done.stdout):
+            assert (ROOT / page).exists()
+        lines = re.findall(r"^(ok|WRONG) +(\S.*?)  +(.*)$", done.stdout, re.MULTILINE)
+        return {what: (verdict == "ok", words) for verdict, what, words in lines}, done.returncode
+
+    status.database = database
+    return status
+
+
+def test_a_service_that_is_well(status, start):
+    service = start(status.database)
+    run_command("housekeeping", env=service.env)
+    status.database.sql(
+        "INSERT INTO django_q_task (id, name, func, started, stopped, success, attempt_count)"
+        " VALUES ('x', 'x', 'x', now(), now(), true, 1)"
+    )
+    status.database.sql(
+        "INSERT INTO remind_site_backuprun (kind, name, started_at, ended_at, ok, detail, bytes)"
+        " SELECT kind, 'x', now(), now(), true, '', 1 FROM unnest(ARRAY['backup', 'verify']) AS kind"
+    )
+    service.suggest(service.issue())
+    run_command("housekeeping", env=service.env)
+
+    found, code = status(SITE_URL=service.url)
+
+    assert {what: words for what, (is_well, words) in found.items() if not is_well} == {}
+    assert code == 0
+    assert found["provider"] == (True, "1 answered in 15 minutes")
+
+
+def test_what_is_wrong_is_named_with_its_page(status):
+    status.database.sql("DELETE FROM billing_modelprice")
+
+    found, code = status(SITE_URL=f"http://{NOWHERE}", REDIS_URL=f"redis://{NOWHERE}")
+
+    assert code == 1
+    assert {what for what, (is_well, _) in found.items() if not is_well} >= {
+        "web",
+        "price",
+        "worker",
+        "backup",
+        "cache",
+    }
+    assert found["database"][0]
+
+
+def test_a_database_that_is_away_keeps_it_from_nothing_else(status):
+    found, code = status(DATABASE_URL=f"postgresql://x@{NOWHERE}/x")
+
+    assert code == 1
+    assert not found["database"][0]
+    assert found["cache"] == (True, "answers")
+
+
+def test_a_database_that_says_nothing_is_not_waited_for(status):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        found, code = status(DATABASE_URL=f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x")
+
+    assert code == 1
+    assert not found["database"][0]
