@@ -40,6 +40,8 @@ def noticed(page):
 def commands(text):
     """The arguments of each `manage.py ...` in a document."""
     for line in re.findall(r"manage\.py ([^\n`]+)", text):
+        if line.startswith('"$@"'):  # a wrapper for any command
+            continue
         plain = re.sub(r" +#.*| *\[[^\]]*\]|\\\|\w+", "", line)  # without comments, options in brackets, alternatives
         yield shlex.split(re.split(r"[|>]|&&", plain)[0])
 
