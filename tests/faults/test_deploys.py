@@ -126,6 +126,15 @@ def connect(service):
     return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE)
 
 
+def is_ignored(service):
+    """Whether the system lets an attempt to connect go unanswered; a refusal would be an error here."""
+    try:
+        socket.create_connection(("127.0.0.1", service.port), timeout=0.3).close()
+    except TimeoutError:
+        return True
+    return False
+
+
 def send(connection, token):
     body = json.dumps({"reminder_text": "call mum"})
     connection.sendall(
@@ -156,6 +165,7 @@ def test_a_stop_answers_all_that_was_sent_and_soon(lone, provider):
         service.process.terminate()
         wait_until(lambda: "Handling signal: term" in service.log.read_text(), what="the stop")
         send(idle, token)  # on a connection that the worker had promised to keep
+        wait_until(lambda: is_ignored(service), what="no new connection to come to be")
         provider.heal()
 
         assert {status for status, _ in map(read, busy)} == {200}
