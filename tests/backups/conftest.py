@@ -83,14 +83,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def operate(worked: Template, programs: str, key: x25519.Identity, folder: Path) -> Iterator[Callable[..., Operator]]:
+def operate(
+    worked: Template, programs: str, key: x25519.Identity, folder: Path, tmp_path: Path
+) -> Iterator[Callable[..., Operator]]:
     """`operate(**env)`: an operator whose backups are encrypted, and kept in a folder unless told otherwise."""
     mailbox = Mailbox()
     keys = {"BACKUP_AGE_RECIPIENTS": str(key.to_public()), "BACKUP_AGE_IDENTITY": str(key)}
 
     def operate(**env: str) -> Operator:
         store = {"BACKUP_FOLDER": str(folder)}
-        return Operator(worked.copy(), mailbox, {**store, **keys, "BACKUP_PG_BIN": programs, **env})
+        return Operator(
+            worked.copy(), mailbox, {**store, **keys, "BACKUP_PG_BIN": programs, "TMPDIR": str(tmp_path), **env}
+        )
 
     yield operate
     mailbox.close()
