@@ -1,16 +1,20 @@
 """The ledger, what was sold and what waits to be done, in the console. What must not change is read-only to all."""
 
 import json
+import re
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db import DataError
+from django.db import DataError, transaction
 from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest, StreamingHttpResponse
 from django.urls import path
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,7 +25,7 @@ from unfold.contrib.filters.admin import (
     RelatedDropdownFilter,
 )
 
-from billing import sales
+from billing import money, sales
 from billing.export import as_csv
 from billing.models import (
     Adjustment,
@@ -42,17 +46,34 @@ from billing.models import (
     UsageRecord,
     WebhookEvent,
 )
-from licenses.admin import Days, KeptAdmin, OfLicense, ReadOnlyAdmin
+from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin
 from licenses.errors import Invalid
+from licenses.models import Plan
+
+LONGEST_AHEAD = timedelta(days=366)
+MOST_PAGES = 500  # of the ledger's list
+PRICE_ID = re.compile(r"pri_[a-z0-9]+")
+
+
+class ModelPriceForm(CatalogForm):
+    def clean_valid_from(self) -> datetime:
+        """From today on: entries of days before were charged by the price that held then."""
+        valid_from: datetime = self.cleaned_data["valid_from"]
+        now = timezone.now()
+        today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if not today <= valid_from <= now + LONGEST_AHEAD:
+            raise forms.ValidationError(f"Choose a moment from {today:%-d %b %Y}, 00:00 UTC on, a year ahead at most.")
+        return valid_from
 
 
 @admin.register(ModelPrice)
-class ModelPriceAdmin(KeptAdmin):
+class ModelPriceAdmin(CatalogAdmin):
     """A new price is a new row; the old ones stay, since entries were charged by them."""
 
+    form = ModelPriceForm
     hint = (
         "A new price holds from its moment on. It never changes an entry that is settled: each keeps the price by "
-        "which it was charged. The list is the history."
+        "which it was charged. The list is the history; a price that does not hold yet can be withdrawn."
     )
     list_display = [
         "model", "valid_from", "provider_input", "provider_cached_input", "provider_output",
@@ -96,6 +117,15 @@ class LedgerPaginator(Paginator):
         entries: int = self.totals["entries"]
         return entries
 
+    @cached_property
+    def num_pages(self) -> int:
+        """To find page 5,000, the database reads the 4,999 before it: what is older is found by its day."""
+        return min(MOST_PAGES, super().num_pages)
+
+    @property
+    def is_cut(self) -> bool:
+        return self.count > MOST_PAGES * self.per_page
+
 
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
@@ -113,8 +143,13 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         ("created_at", Days),
     ]
     list_select_related = ["license", "plan"]
+    sortable_by = ["created_at", "id"]
     search_fields = ["=request_id"]
     search_help_text = "A request id, whole. By license: the filter."
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[UsageRecord], term: str) -> Any:
+        """Just as it is written: ids are in small letters."""
+        return queryset.filter(request_id=term.strip()) if term.strip() else queryset, False
 
     @admin.display(description="outcome", ordering="outcome")
     def how(self, entry: UsageRecord) -> str:
@@ -168,6 +203,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 @admin.register(MonthlyUsage)
 class MonthlyUsageAdmin(ReadOnlyAdmin):
     list_display = ["month", "license", "used", "bonus_units", "charged_cents"]
+    sortable_by = ()
     list_filter = [OfLicense, ("month", Days)]
     list_select_related = ["license"]
 
@@ -216,22 +252,43 @@ class OperatorNoticeAdmin(ReadOnlyAdmin):
     list_display = ["day", "kind", "text", "created_at", "sent_at"]
 
 
+class PlanPriceForm(CatalogForm):
+    def clean_price_id(self) -> str:
+        price_id: str = self.cleaned_data["price_id"].strip()
+        if not PRICE_ID.fullmatch(price_id):
+            raise forms.ValidationError("Copy it from Paddle: pri_ and then small letters and digits.")
+        return price_id
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Not that one price is offered at a time: saving takes the other one off."""
+        return {*super()._get_validation_exclusions(), "is_offered"}
+
+
 @admin.register(PlanPrice)
-class PlanPriceAdmin(KeptAdmin):
+class PlanPriceAdmin(CatalogAdmin):
     """What a price buys is said once; later it can only be taken off, or offered again."""
+
+    form = PlanPriceForm
 
     list_display = ["plan", "interval", "price_id", "is_offered"]
     list_filter = [("plan", RelatedDropdownFilter)]
     hint = (
-        "Which plan a price at Paddle buys. What it costs is set at Paddle; a price that is taken off goes on for "
-        "those who pay it. Nothing that is settled changes."
+        "Which plan a price at Paddle buys. What it costs is set at Paddle. One price is offered for a plan and "
+        "interval: a new one takes the other off, which goes on for those who pay it. Nothing that is settled changes."
     )
     list_select_related = ["plan"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: PlanPrice | None = None) -> list[str]:
         return ["price_id", "plan", "interval"] if obj else []
 
+    @transaction.atomic
     def save_model(self, request: HttpRequest, obj: PlanPrice, form: Any, change: bool) -> None:
+        Plan.objects.select_for_update(no_key=True).get(pk=obj.plan_id)  # two prices for one plan take turns
+        for other in sales.offered_beside(obj):
+            other.is_offered = False
+            other.save(update_fields=["is_offered"])
+            self.record(request, other, {"is_offered": ["True", "False"]}, form.cleaned_data["reason"])
+            self.message_user(request, f"{other.price_id} is no longer offered; who pays it goes on.")
         super().save_model(request, obj, form, change)
         waiting = sales.price_known(obj)
         if waiting:
@@ -245,9 +302,17 @@ class CustomerAdmin(ReadOnlyAdmin):
     search_fields = ["email", "=paddle_id"]
 
 
-class PaymentInline(TabularInline):
+class Paid:
+    """The column of an amount in its currency."""
+
+    @admin.display(description="amount", ordering="amount")
+    def paid(self, row: Any) -> str:
+        return money.minor(row.amount, row.currency)
+
+
+class PaymentInline(Paid, TabularInline):
     model = Payment
-    fields: ClassVar[Any] = ["paddle_id", "status", "amount", "currency", "period_ends_at", "completed_at"]
+    fields: ClassVar[Any] = ["paddle_id", "status", "paid", "period_ends_at", "completed_at"]
     readonly_fields: ClassVar[Any] = fields
     extra = 0
     can_delete = False
@@ -269,9 +334,9 @@ class SubscriptionAdmin(ReadOnlyAdmin):
     search_fields = ["=paddle_id", "customer__email", "=license__id"]
 
 
-class AdjustmentInline(TabularInline):
+class AdjustmentInline(Paid, TabularInline):
     model = Adjustment
-    fields: ClassVar[Any] = ["paddle_id", "action", "status", "amount", "currency", "approved_at"]
+    fields: ClassVar[Any] = ["paddle_id", "action", "status", "paid", "approved_at"]
     readonly_fields: ClassVar[Any] = fields
     extra = 0
     can_delete = False
@@ -281,17 +346,17 @@ class AdjustmentInline(TabularInline):
 
 
 @admin.register(Payment)
-class PaymentAdmin(ReadOnlyAdmin):
+class PaymentAdmin(Paid, ReadOnlyAdmin):
     inlines = [AdjustmentInline]
-    list_display = ["paddle_id", "customer", "subscription", "status", "amount", "currency", "completed_at"]
+    list_display = ["paddle_id", "customer", "subscription", "status", "paid", "completed_at"]
     list_filter = [("completed_at", Days)]
     list_select_related = ["customer", "subscription"]
     search_fields = ["=paddle_id", "customer__email", "=subscription__paddle_id"]
 
 
 @admin.register(Adjustment)
-class AdjustmentAdmin(ReadOnlyAdmin):
-    list_display = ["paddle_id", "payment", "action", "status", "amount", "currency", "approved_at"]
+class AdjustmentAdmin(Paid, ReadOnlyAdmin):
+    list_display = ["paddle_id", "payment", "action", "status", "paid", "approved_at"]
     list_filter = [("approved_at", Days)]
     list_select_related = ["payment"]
     search_fields = ["=paddle_id", "=payment__paddle_id"]

@@ -101,6 +101,8 @@ def near_quota(percent: int = 80) -> "QuerySet[License]":
 def losing_plans() -> list[tuple[Plan, int, int]]:
     """Paid plans whose use in the last 30 days cost us more than their paying licenses bring in a month.
 
+    Those that nobody pays for, since staff issued all their licenses, are meant to bring nothing.
+
     Returns:
         (plan, US cents a month at list price, provider's cost in US cents)
     """
@@ -110,7 +112,7 @@ def losing_plans() -> list[tuple[Plan, int, int]]:
     paying = Q(licenses__paid_plan=F("pk"), licenses__paid_until__gt=timezone.now())
     plans = Plan.objects.filter(price_cents__gt=0, pk__in=costs).annotate(paying=Count("licenses", filter=paying))
     brings = [(plan, plan.paying * plan.price_cents, costs[plan.pk]) for plan in plans]
-    return [(plan, income, cost) for plan, income, cost in brings if cost > income]
+    return [(plan, income, cost) for plan, income, cost in brings if 0 < income < cost]
 
 
 def old_prices() -> list[ModelPrice]:

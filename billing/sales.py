@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from billing import links, mails, outbox
@@ -91,6 +91,12 @@ def follow_email(customer: Customer, email: str, because: str) -> list[str]:
         except ValidationError:
             return ["The customer's new email is no email address; the license keeps the old one."]
     return []
+
+
+def offered_beside(price: PlanPrice) -> "QuerySet[PlanPrice]":
+    """What is offered for the same plan and interval, if this price is to be offered."""
+    same = PlanPrice.objects.filter(plan=price.plan, interval=price.interval, is_offered=True)
+    return same.exclude(pk=price.pk) if price.is_offered else same.none()
 
 
 def price_known(price: PlanPrice) -> int:

@@ -4,12 +4,14 @@ The list of licenses draws on billing too, so it is in `remind_site.console.lice
 through the site's actions (`admin_site.actions_on`), which end in `licenses.lifecycle`.
 """
 
+import hashlib
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db import DataError, models, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.admin import ModelAdmin
@@ -19,14 +21,23 @@ from unfold.contrib.filters.admin import (
     TextFilter,
 )
 from unfold.utils import parse_date_str
+from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from licenses import lifecycle
-from licenses.models import AuditEvent, LicenseToken, Plan
+from licenses import lifecycle, tokens
+from licenses.models import AuditEvent, License, LicenseToken, Plan
 
 
 def staff(request: HttpRequest) -> str:
     """How a member of staff stands in the audit trail."""
     return f"staff:{request.user.get_username()}"[:150]
+
+
+class SortableChangeList(ChangeList):
+    """Sorts by `sortable_by` alone, whatever the address asks for; Django's only hides the others' links."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
 
 
 class ConsoleAdmin(ModelAdmin):
@@ -39,6 +50,11 @@ class ConsoleAdmin(ModelAdmin):
     show_full_result_count = False
     change_form_outer_before_template = "console/object_actions.html"
     hint = ""  # said above the form
+
+    show_facets = admin.ShowFacets.NEVER  # a count for each filter takes seconds on a long list
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return SortableChangeList
 
     def get_actions(self, request: HttpRequest) -> Any:
         return {**super().get_actions(request), **self.admin_site.bulk_actions_on(request, self.model)}
@@ -74,16 +90,91 @@ class ConsoleAdmin(ModelAdmin):
 class KeptAdmin(ConsoleAdmin):
     """For what may change, but is never deleted; each change stands in the audit trail."""
 
+    trail_action = AuditEvent.Action.CATALOG_CHANGED
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     @transaction.atomic
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        changes = {name: [str(form.initial.get(name, "")), str(form.cleaned_data[name])] for name in form.changed_data}
         super().save_model(request, obj, form, change)
-        about = f"{self.opts.verbose_name} {obj.pk}: {obj}"
-        action = AuditEvent.Action.CATALOG_CHANGED
-        lifecycle.record(action, license=None, by=staff(request), reason="", about=about, changes=changes)
+        self.record(request, obj, _changes(form), form.cleaned_data.get("reason", ""))
+
+    def record(self, request: HttpRequest, obj: Any, changes: dict[str, list[Any]], reason: str = "") -> None:
+        """The line in the audit trail."""
+        about = f"{_name_of(obj)}{obj}"
+        lifecycle.record(
+            self.trail_action, license=None, by=staff(request), reason=reason, about=about, changes=changes
+        )
+
+
+class CatalogForm(forms.ModelForm):
+    """Asks why, and carries what it was shown for."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="For the audit trail: a ticket, or a sentence.",
+    )
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "seen" in self.fields:
+            self.fields["seen"].initial = state_of(self.instance)
+
+    def clean_reason(self) -> str:
+        reason: str = self.cleaned_data["reason"]
+        if tokens.shorten(reason) != reason:
+            raise forms.ValidationError("This holds a token, and what is written here is kept. Leave the token out.")
+        return reason
+
+
+class CatalogAdmin(KeptAdmin):
+    """For plans and prices: each change has a reason, and whoever is second to change a row is told so."""
+
+    form = CatalogForm
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        may_change = obj is None or self.has_change_permission(request, obj)
+        return [name for name in super().get_fields(request, obj) if may_change or name not in {"reason", "seen"}]
+
+    @transaction.atomic
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> Any:
+        row = self.get_object(request, object_id) if object_id and request.method == "POST" else None
+        if row is not None and self.has_change_permission(request, row):
+            now = self.model._default_manager.select_for_update(no_key=True).get(pk=row.pk)
+            if request.POST.get("seen") != state_of(now):
+                self.message_user(request, self._what_happened(now), messages.ERROR)
+                return redirect(request.path)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _what_happened(self, row: Any) -> str:
+        event = AuditEvent.objects.filter(action=self.trail_action, about__startswith=_name_of(row)).first()
+        who = f" by {event.by} at {event.at:%H:%M} UTC ({event.reason})" if event else ""
+        return f"Since you opened this form, it was changed{who}. Nothing of yours was done; below is what holds now."
+
+
+def state_of(row: Any) -> str:
+    """What a form for a row was shown for, in short."""
+    values = [str(getattr(row, field.attname)) for field in row._meta.concrete_fields]
+    return hashlib.sha256("\x00".join(values).encode()).hexdigest()
+
+
+def _name_of(row: Any) -> str:
+    return f"{row._meta.verbose_name} {row.pk}: "
+
+
+def _changes(form: Any) -> dict[str, list[Any]]:
+    """What a form changes, for the audit trail; without what is no value of the row, and without passwords."""
+    names = [name for name in form.changed_data if name not in {"reason", "seen"} and "password" not in name]
+    return {name: [_word(form.initial.get(name, "")), _word(form.cleaned_data[name])] for name in names}
+
+
+def _word(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | QuerySet) else str(value)
 
 
 class ReadOnlyAdmin(KeptAdmin):
@@ -104,6 +195,7 @@ class Days(RangeDateFilter):
         try:
             first, last = (self._day(f"{name}_{end}") for end in ("from", "to"))
         except ValueError:
+            messages.error(request, "A day in the filter can't be read (write it as 2026-11-25), so nothing is shown.")
             return queryset.none()  # better nothing than all, which somebody would take for the days they meant
         starts = f"{name}__gte", first and datetime.combine(first, time(), UTC)
         ends = f"{name}__lt", last and datetime.combine(last, time(), UTC) + timedelta(days=1)
@@ -137,7 +229,7 @@ def is_number(text: str) -> bool:
 
 
 @admin.register(Plan)
-class PlanAdmin(KeptAdmin):
+class PlanAdmin(CatalogAdmin):
     hint = (
         "A change is felt by the next call of every license on this plan that has no override. What was settled before "
         "stays as it is; what Paddle charges is changed in Paddle's dashboard."
@@ -163,3 +255,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_filter = [OfLicense, ("action", ChoicesDropdownFilter), ("at", Days)]
     list_select_related = ["license"]
     search_fields = ["=license__id", "license__email", "by", "reason"]
+    search_help_text = "A license's number, an owner's address, or words of who and why."
+    sortable_by = ["at"]
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[AuditEvent], term: str) -> Any:
+        """By what the term looks like, so that the database need not try everything."""
+        term = term.strip()
+        if is_number(term.removeprefix("#")):
+            return queryset.filter(license_id=int(term.removeprefix("#"))), False
+        if "@" in term:
+            return queryset.filter(license__in=License.objects.filter(email__icontains=term).values("pk")), False
+        return queryset.filter(Q(by__icontains=term) | Q(reason__icontains=term)) if term else queryset, False

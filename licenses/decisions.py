@@ -1,6 +1,6 @@
 """The decision 'may this license act', made in one place for the API, the console and the logs alike."""
 
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
 from django.db.models import Case, CharField, F, Q, QuerySet, Value, When
@@ -97,7 +97,7 @@ def in_words(license: License, now: datetime) -> str:
     decision = decide(license, now)
     match decision:
         case Decision.ACTIVE:
-            return f"May act until {license.ends_at:%d %b %Y, %H:%M} UTC." if license.ends_at else "May act, for ever."
+            return f"May act until {end_in_words(license.ends_at)}." if license.ends_at else "May act; it has no end."
         case Decision.SUSPENDED if license.suspended_at is not None:
             return (
                 f"Suspended by {license.suspended_by} on {license.suspended_at:%d %b %Y, %H:%M} UTC: "
@@ -114,6 +114,13 @@ def in_words(license: License, now: datetime) -> str:
             return f"Ended on {license.ends_at:%d %b %Y, %H:%M} UTC."
         case _:
             return f"Its plan, {license.plan.name}, is inactive."
+
+
+def end_in_words(ends_at: datetime) -> str:
+    """When something ends: as its last day where it ends with one, as it was chosen, else to the minute."""
+    if ends_at.astimezone(UTC).time() == time():
+        return f"the end of {ends_at - timedelta(days=1):%-d %b %Y} (UTC)"
+    return f"{ends_at:%-d %b %Y, %H:%M} UTC"
 
 
 def detail_of(license: License, decision: Decision) -> str | None:

@@ -199,6 +199,7 @@ class AuditEvent(models.Model):
         TRIED_AGAIN = "tried_again", "tried again"
         SEEN_TO = "seen_to", "seen to by a person"
         CATALOG_CHANGED = "catalog_changed", "plan or price changed"
+        STAFF_CHANGED = "staff_changed", "staff or role changed"
         SECOND_FACTOR_RESET = "2fa_reset", "second factor taken away"
 
     license = models.ForeignKey(

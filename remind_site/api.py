@@ -37,6 +37,11 @@ class DatabaseUnavailable(Refusal):
         " charged twice."
     )
 
+    for_staff = (
+        "The database can't be reached now, or something took too long. What you sent was not done, or not all of it:"
+        " go back, look at the audit trail, then send it again."
+    )
+
     def __init__(self) -> None:
         super().__init__(retry_after=5)
 

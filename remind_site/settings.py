@@ -64,7 +64,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
-DATETIME_FORMAT, DATE_FORMAT, TIME_FORMAT = r"j M Y, H:i \U\T\C", "j M Y", "H:i"
+FORMAT_MODULE_PATH = "remind_site.formats"
 
 INSTALLED_APPS = [
     "remind_site",

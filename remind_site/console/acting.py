@@ -12,7 +12,7 @@ from uuid import uuid4
 from django.contrib import admin, messages
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Max, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -23,13 +23,16 @@ from licenses import lifecycle
 from licenses.admin import is_number, staff
 from licenses.lifecycle import NotPossible
 from licenses.models import AuditEvent
+from remind_site.console import customer
 from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Who, in_bulk, license_of
 
 MOST_AT_ONCE = 100
 BULK_SECONDS = 20  # of one request, before which a browser or a proxy gives up; what is left then is said
 TOLD_ONE_BY_ONE = 5
 FORM_LIFE = 24 * 3600  # seconds
-SENT_BEFORE = "This form was sent before, and what it asked for was tried then. Look what came of it before you go on."
+UNDER_WAY, ENDED = "under way", "ended"
+UNREADABLE = "This form can't be read. Nothing was done; open it anew."
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for `lock_timeout`
 
 
 def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
@@ -37,6 +40,8 @@ def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
     action = _allowed(request, slug)
     if action.on is not None:
         raise Http404
+    if (sent := _sent_before(request, None)) is not None:
+        return _page(request, action, action.form(), title=action.label, back=reverse("admin:index"), problem=sent)
     form = action.form(request.POST or None)
     if form.is_valid():
         done = _try(request, action, None, form)
@@ -49,15 +54,21 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """The form of an action on one row, and what comes of it."""
     action, model = _allowed_on_rows(request, slug)
     subject = get_object_or_404(model, pk=pk)
+    if request.method == "GET" and not action.fits(subject):
+        messages.error(request, f"'{action.label}' is not possible for {subject} as it is now.")
+        return redirect(_page_of(subject))
     form = action.form(request.POST or None, subject=subject)
+    context = {"subject": subject, "back": _page_of(subject), "facts": customer.facts(subject)}
+    title = f"{action.label}: {subject}"
+    if (sent := _sent_before(request, subject)) is not None:
+        return _page(request, action, form, title=title, seen=_state(subject), problem=sent, **context)
     seen = _shown_for(request, "seen", subject)
     if form.is_valid():
         done = _try(request, action, subject, form)
         if done is not None:
             return _after(request, done, subject)
         seen = _state(subject)  # what others did meanwhile was said now
-    context = {"subject": subject, "seen": seen, "back": _page_of(subject)}
-    return _page(request, action, form, title=f"{action.label}: {subject}", **context)
+    return _page(request, action, form, title=title, seen=seen, **context)
 
 
 def on_many(request: HttpRequest, slug: str) -> HttpResponse:
@@ -103,7 +114,7 @@ def _bulk_page(request: HttpRequest, action: Action, form: ReasonForm, rows: lis
 
 def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[Any]) -> None:
     if not _is_first_time(request):
-        messages.error(request, SENT_BEFORE)
+        messages.error(request, _sent_before(request, None) or UNREADABLE)
         return
     told: list[str] = []
     ours: dict[tuple[Any, str], str] = {}  # a license and the event its rows were shown for: the last one of ours since
@@ -123,6 +134,7 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
             told.append(done.message)
         except NotPossible as error:
             messages.warning(request, f"{row}: {error}")
+    _note_end(request)
     level = messages.SUCCESS if len(told) == len(rows) else messages.WARNING
     more = f" And {len(told) - TOLD_ONE_BY_ONE} more." if len(told) > TOLD_ONE_BY_ONE else ""
     each = " ".join(told[:TOLD_ONE_BY_ONE])
@@ -132,22 +144,34 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
 def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -> Done | None:
     """Carry it out; None where the form now says why not."""
     if not _is_first_time(request):
-        form.add_error(None, SENT_BEFORE)
+        form.add_error(None, _sent_before(request, subject) or UNREADABLE)
         return None
     try:
-        return _carry_out(request, action, subject, form, seen=request.POST.get("seen", ""))
+        done = _carry_out(request, action, subject, form, seen=request.POST.get("seen", ""))
     except NotPossible as error:
         form.add_error(None, str(error))
-        return None
+        done = None
+    finally:
+        _note_end(request)
+    return done
 
 
-@transaction.atomic
 def _carry_out(request: HttpRequest, action: Action, subject: Any, form: ReasonForm, seen: str) -> Done:
     """Do it, unless something was done since the form was shown.
 
     Raises:
         NotPossible: and why.
     """
+    try:
+        return _do(request, action, subject, form, seen)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != LOCK_NOT_AVAILABLE:
+            raise
+        raise NotPossible("Something else holds this at the moment. Nothing was done; send it once more.") from None
+
+
+@transaction.atomic
+def _do(request: HttpRequest, action: Action, subject: Any, form: ReasonForm, seen: str) -> Done:
     if subject is not None:
         license = license_of(subject)
         if license is not None:
@@ -157,10 +181,40 @@ def _carry_out(request: HttpRequest, action: Action, subject: Any, form: ReasonF
     return action.do(subject, form.cleaned_data, _who(request, form))
 
 
+def _once(request: HttpRequest) -> str:
+    """The key of this very form in the cache; empty where it has none that can be read."""
+    once = request.POST.get("once", "")
+    return f"console-form:{once}" if re.fullmatch(r"[0-9a-f]{32}", once) else ""
+
+
 def _is_first_time(request: HttpRequest) -> bool:
     """Whether this very form is sent for the first time: not a reload, not a second click."""
-    once = request.POST.get("once", "")
-    return bool(re.fullmatch(r"[0-9a-f]{32}", once)) and cache.add(f"console-form:{once}", 1, FORM_LIFE)
+    newest = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return bool(_once(request)) and cache.add(_once(request), (newest, UNDER_WAY), FORM_LIFE)
+
+
+def _note_end(request: HttpRequest) -> None:
+    newest, _ = cache.get(_once(request)) or (0, "")
+    cache.set(_once(request), (newest, ENDED), FORM_LIFE)
+
+
+def _sent_before(request: HttpRequest, subject: Any) -> str | None:
+    """What came of this very form when it was sent before, by the audit trail; None where it was not."""
+    before = cache.get(_once(request)) if _once(request) else None
+    if before is None:
+        return None
+    newest, how_far = before
+    license = license_of(subject)
+    events = AuditEvent.objects.filter(by=staff(request), pk__gt=newest).select_related("license")
+    done = list((events.filter(license=license) if license else events).order_by("pk")[:TOLD_ONE_BY_ONE])
+    if done:
+        told = "; ".join(
+            f"{event.get_action_display().lower()}{f': {event.license}' if event.license else ''}" for event in done
+        )
+        return f"This form was sent before. Since then you did: {told}. Nothing was done a second time."
+    if how_far == UNDER_WAY:
+        return "This form was sent before, and is being worked on. Look at the audit trail in a moment."
+    return "This form was sent before, and nothing was changed by it. Look at it once more, then send it again."
 
 
 def _state(subject: Any, events: dict[Any, int] | None = None) -> str:
@@ -233,7 +287,8 @@ def _chosen(request: HttpRequest) -> list[int]:
 
 def _after(request: HttpRequest, done: Done, subject: Any) -> HttpResponse:
     license = done.license or license_of(subject)
-    back = _page_of(license) if license is not None else _page_of(subject)
+    gone = license is None and subject.pk is None  # it was deleted
+    back = _list_of(type(subject)) if gone else _page_of(license if license is not None else subject)
     if not done.secret:
         messages.success(request, done.message)
         return redirect(back)

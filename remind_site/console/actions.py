@@ -19,8 +19,8 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold import widgets
 
-from billing import mails, outbox, quota
-from billing.models import Errand, Mail, State, UsageRecord, WebhookEvent
+from billing import mails, money, outbox, quota
+from billing.models import Errand, Mail, ModelPrice, State, UsageRecord, WebhookEvent
 from billing.models.outbox import ToDo
 from billing.months import month_of, start_of_next
 from licenses import lifecycle, tokens
@@ -29,6 +29,7 @@ from licenses.lifecycle import NotPossible
 from licenses.models import MOST, AuditEvent, License, LicenseToken, Plan
 
 SHOW, MAIL = "show", "mail"
+LAST_YEAR = 2199  # whatever is later is a slip of the keyboard, or means that it never ends
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,10 @@ class LastDayField(forms.DateField):
         day: date | None = super().clean(value)
         if day is None:
             return None
-        if not timezone.now().date() <= day <= date(9998, 12, 31):
+        if day < timezone.now().date():
             raise forms.ValidationError("Choose today or a day after it; to stop a license at once, suspend it.")
+        if day.year > LAST_YEAR:
+            raise forms.ValidationError(f"Choose a day before {LAST_YEAR + 1}.")
         return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
@@ -165,7 +168,7 @@ class IssueForm(ReasonForm):
 
 
 def _has_one(known: License) -> str:
-    return f"This address has license {known.pk} already. Tick the box below for a further one."
+    return f"This address has license {known.pk} already. If you mean a further one, tick the box below."
 
 
 class TokenForm(ReasonForm):
@@ -179,6 +182,10 @@ class RotateForm(ReasonForm):
 
 class PlanForm(ReasonForm):
     plan = _plan()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["plan"].help_text = "Their plan now stands above."
 
 
 class ExtendForm(ReasonForm):
@@ -376,7 +383,9 @@ def _grant_bonus(license: License, values: Values, who: Who) -> Done:
 def _change_email(license: License, values: Values, who: Who) -> Done:
     lifecycle.change_email(license, values["email"], **who)
     license.refresh_from_db()
-    return Done(f"License {license.pk} belongs to {license.email} now.")
+    others = License.objects.filter(email=license.email).exclude(pk=license.pk).values_list("pk", flat=True)
+    also = f" So does license {', '.join(map(str, others[:5]))}." if others else ""
+    return Done(f"License {license.pk} belongs to {license.email} now.{also}")
 
 
 def _change_notes(license: License, values: Values, who: Who) -> Done:
@@ -428,7 +437,17 @@ def _see_to(row: ToDo, values: Values, who: Who) -> Done:
 def _correct(entry: UsageRecord, values: Values, who: Who) -> Done:
     correction = quota.correct(entry, cents=values["cents"], gives_back_unit=values["gives_back_unit"], **who)
     unit = " and the unit given back" if correction.units else ""
-    return Done(f"{values['cents']} US cents of entry {entry.pk} are taken back{unit}, by entry {correction.pk}.")
+    amount = money.dollars(values["cents"])
+    return Done(f"{amount} of entry {entry.pk} taken back{unit}, by entry {correction.pk}.")
+
+
+def _withdraw_price(price: ModelPrice, values: Values, who: Who) -> Done:
+    about = f"model price {price.pk}: {price}"
+    if price.valid_from <= timezone.now():
+        raise NotPossible("This price holds already. Enter a new one instead.")
+    lifecycle.record(AuditEvent.Action.CATALOG_CHANGED, license=None, about=f"{about}, withdrawn", **who)
+    price.delete()
+    return Done(f"The price of {price} is withdrawn.")
 
 
 def _reset_second_factor(user: User, values: Values, who: Who) -> Done:
@@ -474,6 +493,10 @@ def _flagged(row: ToDo) -> bool:
 
 def _usable(token: LicenseToken) -> bool:
     return token.is_usable(timezone.now())
+
+
+def _holds_not_yet(price: ModelPrice) -> bool:
+    return price.valid_from > timezone.now()
 
 
 def _can_be_corrected(entry: UsageRecord) -> bool:
@@ -612,7 +635,10 @@ ACTIONS = [
         "The entry itself never changes: a further one takes back what you say, once. Money that came in through "
         "Paddle is refunded in Paddle's dashboard, not here.",
         fits=_can_be_corrected,
-        danger=True,
+    ),
+    Action(
+        "withdraw-price", "Withdraw", ModelPrice, "billing.add_modelprice", ReasonForm, _withdraw_price,
+        "Takes a price away that does not hold yet. No entry was charged by it.", fits=_holds_not_yet, danger=True,
     ),
 ]  # fmt: skip
 BY_SLUG = {action.slug: action for action in ACTIONS}

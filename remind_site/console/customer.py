@@ -11,10 +11,10 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from billing import quota
+from billing import money, quota
 from billing.models import Adjustment, DailyRefusals, Mail, Payment, Subscription, UsageRecord
 from licenses.decisions import Decision, decide, in_words
-from licenses.models import AuditEvent, License
+from licenses.models import AuditEvent, License, LicenseToken
 from remind_site.console import actions
 
 SHOWN = 20  # of each kind; the lists behind have the rest
@@ -52,6 +52,38 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         "shown": SHOWN,
     }
     return TemplateResponse(request, "console/customer.html", context)
+
+
+def facts(subject: Any) -> list[tuple[str, str]]:
+    """What to see before doing something to a row: what it is, and in short whose."""
+    license = actions.license_of(subject)
+    return [*_facts_of_row(subject), *(_facts_of_license(license) if license is not None else [])]
+
+
+def _facts_of_row(row: Any) -> list[tuple[str, str]]:
+    match row:
+        case LicenseToken():
+            return [("Token", f"{row}{f' ({row.label})' if row.label else ''}")]
+        case UsageRecord():
+            when = f"{row.created_at:%-d %b %Y, %H:%M} UTC"
+            charged = f"{row.get_outcome_display()}, charged {money.dollars(row.charge_cents)}"
+            return [("Entry", f"{row.pk}, {when}: {charged}"), ("Request id", row.request_id)]
+        case License():
+            return []
+        case Mail():
+            return [("Mail", f"{row.get_kind_display()}, {row.get_state_display()}")]
+        case _:
+            return [(str(row._meta.verbose_name).capitalize(), str(row))]
+
+
+def _facts_of_license(license: License) -> list[tuple[str, str]]:
+    used = quota.state_of(license)
+    return [
+        ("Customer", f"{license.email}, license {license.pk}"),
+        ("Status", f"{decide(license, timezone.now())}. {in_words(license, timezone.now())}"),
+        ("Plan", str(license.plan)),
+        ("Quota", f"{used.used:,} of {used.total:,} used this month; {license.rate_limit:,} requests a minute"),
+    ]
 
 
 def _quota(license: License) -> dict[str, Any]:

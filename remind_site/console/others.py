@@ -14,7 +14,9 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from licenses.admin import ConsoleAdmin, Days, ReadOnlyAdmin
+from licenses.admin import Days, KeptAdmin, ReadOnlyAdmin
+from licenses.models import AuditEvent
+from remind_site.console.roles import ROLES
 from remind_site.models import BackupRun, LogIn
 
 # Second factors are taken away by an action on the user; nobody is to read another's key or codes.
@@ -24,7 +26,8 @@ for model in (User, Group, StaticDevice, TOTPDevice, Failure, OrmQ, Schedule, Su
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
+class UserAdmin(DjangoUserAdmin, KeptAdmin):
+    trail_action = AuditEvent.Action.STAFF_CHANGED
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -42,8 +45,13 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)  # whoever could change staff could become anybody
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # their name stands in the audit trail; untick 'active'
+    # They are never deleted: their name stands in the audit trail. Untick 'active'.
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Django's own note of what changed; a new password for somebody passes `save_model` by."""
+        if "password" in str(message).lower():
+            self.record(request, obj, {"password": ["", "set anew"]})
+        return super().log_change(request, obj, message)
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_manytomany(
@@ -52,8 +60,13 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ConsoleAdmin):
+class GroupAdmin(DjangoGroupAdmin, KeptAdmin):
+    trail_action = AuditEvent.Action.STAFF_CHANGED
     hint = "Support, Billing and Auditor are set anew by every 'manage.py migrate'; for other roles make other groups."
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """The three stay: whoever is in one would lose it for good, since only the group comes back."""
+        return obj is None or obj.name not in ROLES if request.user.is_superuser else False
 
 
 @admin.register(LogIn)

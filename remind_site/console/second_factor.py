@@ -26,7 +26,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from remind_site.console import log_ins
-from remind_site.console.site import is_staff, lacks_second_factor, too_many_tries
+from remind_site.console.site import count_failure, is_staff, lacks_second_factor, too_many_tries
 from remind_site.models import LogIn
 
 RECOVERY_CODES = 10
@@ -83,13 +83,16 @@ def _ask(request: HttpRequest, user: User, app: TOTPDevice) -> HttpResponse:
             _let_in(request, device, log_ins.What.RECOVERED if recovered else log_ins.What.SECOND_FACTOR)
             return redirect(_next(request))
         log_ins.note(request, log_ins.What.WRONG_CODE, user)
+        count_failure(request, user.username)
     return _page(request, "console/second_factor.html", form=form)
 
 
 def _enrol(request: HttpRequest, user: User) -> HttpResponse:
     device = _unconfirmed_device(user)
     form = CodeForm(request.POST or None)
-    if form.is_valid() and _accepts(device, form.cleaned_data["code"], form):
+    if form.is_valid() and not _accepts(device, form.cleaned_data["code"], form):
+        count_failure(request, user.username)
+    elif form.is_valid():
         device.confirmed = True
         device.save(update_fields=["confirmed"])
         _let_in(request, device, log_ins.What.ENROLLED)

@@ -6,7 +6,9 @@ from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -20,7 +22,13 @@ from licenses.errors import Invalid, RateLimited
 from remind_site import api
 
 TRIES = "10/5m"  # of one person, from one address
-TRIES_OF_AN_ADDRESS = "50/5m"
+TRIES_OF_AN_ADDRESS = "30/5m"  # as whomever
+
+
+LOGGED_OUT = (
+    f"You were logged out: that happens after {settings.ADMIN_IDLE_MINUTES} minutes without a page. What you sent was "
+    "not done. The browser's Back may still have what you wrote; log in first, in another tab."
+)
 
 
 class Console(UnfoldAdminSite):
@@ -45,6 +53,8 @@ class Console(UnfoldAdminSite):
 
         @wraps(view)
         def with_clean_address(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method == "POST" and not self.has_permission(request):
+                return redirect_to_login(request.path, f"{reverse('admin:login')}?sent=1")
             return _clean_address(request) or guarded(request, *args, **kwargs)
 
         return with_clean_address
@@ -56,7 +66,12 @@ class Console(UnfoldAdminSite):
             return turned_away
         if is_staff(request.user) and lacks_second_factor(request):
             return redirect(f"{reverse('admin:second-factor')}?{request.GET.urlencode()}")
-        return super().login(request, extra_context)
+        if request.method == "GET" and "sent" in request.GET:
+            messages.warning(request, LOGGED_OUT)
+        page = super().login(request, extra_context)
+        if request.method == "POST" and page.status_code == 200:  # the form again, with what is wrong
+            count_failure(request, request.POST.get("username", ""))
+        return page
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from remind_site.console import home
@@ -124,19 +139,32 @@ def _clean_address(request: HttpRequest) -> HttpResponseBase | None:
 
 
 def too_many_tries(request: HttpRequest, name: str) -> HttpResponseBase | None:
-    """The page that says so, once an address tries to get in too often; counts this request.
+    """The page that says so, once an address has failed to get in too often. What succeeds is not counted.
 
     Args:
         name: as whom; one person's tries are fewer than those of a whole office behind one address.
     """
-    network = addresses.client_network(request)
-    person = hashlib.sha256(f"{network} {name.casefold()}".encode()).hexdigest()
-    for group, key, rate in (("person", person, TRIES), ("address", network, TRIES_OF_AN_ADDRESS)):
-        usage = get_usage(
-            request, group=f"log-in-{group}", key=lambda *_, key=key: key, rate=rate, method="POST", increment=True
-        )
-        if usage and usage["should_limit"]:
+    if request.method != "POST":
+        return None
+    for usage in _failures(request, name, increment=False):
+        if usage["count"] >= usage["limit"]:
             minutes = -(-usage["time_left"] // 60)
-            detail = f"Too many tries to log in. Please wait {minutes} minutes."
+            wait = f"{minutes} minute{'' if minutes == 1 else 's'}"
+            detail = f"Too many tries to log in. Please wait {wait}."
             return api.error_page(request, RateLimited(detail, retry_after=usage["time_left"]))
     return None
+
+
+def count_failure(request: HttpRequest, name: str) -> None:
+    """A wrong name, password or code."""
+    _failures(request, name, increment=True)
+
+
+def _failures(request: HttpRequest, name: str, increment: bool) -> list[dict[str, Any]]:
+    network = addresses.client_network(request)
+    person = hashlib.sha256(f"{network} {name.casefold()}".encode()).hexdigest()
+    usages = [
+        get_usage(request, group=f"log-in-{group}", key=lambda *_, key=key: key, rate=rate, increment=increment)
+        for group, key, rate in (("person", person, TRIES), ("address", network, TRIES_OF_AN_ADDRESS))
+    ]
+    return [usage for usage in usages if usage]

@@ -8,20 +8,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from billing import money
+from licenses import decisions
+
 register = template.Library()
-
-
-@register.filter
-def dollars(cents: int) -> str:
-    """US cents as dollars: -1234 is '-$12.34'."""
-    sign = "-" if cents < 0 else ""
-    return f"{sign}${abs(cents) // 100:,}.{abs(cents) % 100:02d}"
-
-
-@register.filter
-def minor(amount: int, currency: str) -> str:
-    """An amount in a currency's smallest unit, as it is known to people."""
-    return dollars(amount) if currency == "USD" else f"{amount:,} {currency} (smallest unit)"
+register.filter("end", decisions.end_in_words)
+register.filter("dollars", money.dollars)
+register.filter("minor", money.minor)
 
 
 @register.filter

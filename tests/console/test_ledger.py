@@ -8,9 +8,10 @@ import pytest
 
 from billing import export
 from billing.export import neutral
-from billing.models import UsageRecord
+from billing.models import Payment, UsageRecord
 from licenses.models import License, Plan
 from tests.factories import LicenseFactory
+from tests.paddle import Life
 
 pytestmark = pytest.mark.django_db
 LEDGER = "/admin/billing/usagerecord/"
@@ -132,6 +133,43 @@ def test_nonsense_in_the_address_is_no_error(staff, license, query, path):
 )  # fmt: skip
 def test_nor_in_the_list_of_licenses(staff, license, query):
     assert staff.get("/admin/licenses/license/", query, follow=True).status_code in {200, 400, 404}
+
+
+def test_what_would_read_the_whole_ledger_is_not_offered(staff, license, monkeypatch):
+    from billing import admin
+
+    monkeypatch.setattr(admin, "MOST_PAGES", 1)
+    entries(license, 60)
+    page = staff.get(LEDGER, {"_facets": "True", "o": "5"})
+    assert "counts" not in page.text  # to show them at each filter
+    numbers = [row.pk for row in page.context["cl"].result_list]
+    assert numbers == sorted(numbers, reverse=True)  # not by the charge
+    assert "the newest 1 pages" in page.text
+    assert totals(staff)["entries"] == 60
+    assert staff.get(LEDGER, {"p": "2"}, follow=True).context["cl"].page_num == 1
+    assert len(rows_of(staff)) == 60
+
+
+def test_a_day_that_can_not_be_read_is_said_so(staff, license):
+    assert "A day in the filter can&#x27;t be read" in staff.get(LEDGER, {"created_at_from": "nonsense"}).text
+
+
+def test_moments_are_in_utc_and_amounts_in_dollars(staff, license, deliver, prices, paddle):
+    (entry,) = entries(license, 1)
+    assert f"{entry.created_at:%-d %b %Y, %H:%M} UTC" in staff.get(LEDGER).text
+    life = Life(prices["pro"])
+    deliver(life.customer(), life.created(), life.completed())
+    amount = Payment.objects.get().amount
+    assert f"${amount / 100:,.2f}" in staff.get("/admin/billing/payment/").text
+
+
+def test_the_trail_is_searched_by_what_the_term_looks_like(staff, act, license):
+    act(staff, "suspend", license, reason="chargeback of June")
+    LicenseFactory()
+    for term in (str(license.pk), license.email, "chargeback", "staff:anna"):
+        found = staff.get("/admin/licenses/auditevent/", {"q": term}).context["cl"].queryset
+        assert "suspended" in found.values_list("action", flat=True), term
+        assert set(found.values_list("license", flat=True)) == {license.pk}, term
 
 
 def test_the_history_of_an_entry_opens(staff, license):

@@ -2,19 +2,24 @@
 
 import re
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.sessions.models import Session
 
-from billing.models import MonthlyUsage
+from billing.models import ModelPrice, MonthlyUsage, PlanPrice
 from licenses import tokens
 from licenses.models import AuditEvent, License, LicenseToken, Plan
 from tests.console.conftest import path_of, seen_in
 from tests.service import wait_until
 
 pytestmark = pytest.mark.django_db
+TEAM = {
+    "name": "Team", "monthly_quota": "5000", "rate_limit": "60", "price_cents": "5000", "order": "3", "is_active": "on",
+}  # fmt: skip
 THIS_MONTH = datetime.now(UTC).date().replace(day=1).isoformat()
 
 
@@ -22,7 +27,8 @@ def test_a_form_sent_twice_does_it_once(staff, license):
     form = staff.get(path_of("grant-bonus", license))
     values = {"units": "5", "month": THIS_MONTH, "reason": "ticket 7", **seen_in(form)}
     staff.post(path_of("grant-bonus", license), values)
-    assert "This form was sent before" in staff.post(path_of("grant-bonus", license), values).text
+    page = staff.post(path_of("grant-bonus", license), values)
+    assert "This form was sent before. Since then you did: bonus granted" in page.text
     staff.post(path_of("grant-bonus", license), {**values, "once": ""})
     assert MonthlyUsage.objects.get().bonus_units == 5
 
@@ -34,7 +40,9 @@ def test_a_reloaded_page_issues_no_second_license(staff):
         "reason": "ticket 7", **seen_in(form),
     }  # fmt: skip
     assert "shown only this once" in staff.post(path_of("issue-license"), values).text
-    assert "This form was sent before" in staff.post(path_of("issue-license"), values).text
+    page = staff.post(path_of("issue-license"), {**values, "is_further": ""})
+    assert f"Since then you did: issued: License {License.objects.get().pk} (b@example.com)" in page.text
+    assert "Tick the box" not in page.text
     assert License.objects.count() == LicenseToken.objects.count() == 1
 
 
@@ -113,10 +121,166 @@ def test_a_long_name_can_act_too(client, act, license):
 
 def test_a_change_of_a_plan_stands_in_the_trail(staff):
     team = Plan.objects.get(slug="team")
-    fields = {"name": "Team", "monthly_quota": "6000", "rate_limit": "60", "price_cents": "5000", "order": "3"}
-    staff.post(f"/admin/licenses/plan/{team.pk}/change/", {**fields, "is_active": "on"})
+    path = f"/admin/licenses/plan/{team.pk}/change/"
+    fields = {**TEAM, "monthly_quota": "6000", **seen_in(staff.get(path))}
+    assert "This field is required" in staff.post(path, fields).text
+    assert "Leave the token out" in staff.post(path, {**fields, "reason": tokens.mint("pro")}).text
+    assert not AuditEvent.objects.exists()
+    staff.post(path, {**fields, "reason": "ticket 9"})
     event = AuditEvent.objects.get(action="catalog_changed")
-    assert (event.by, event.changes["monthly_quota"]) == ("staff:anna", ["5000", "6000"])
+    assert (event.by, event.reason, event.changes["monthly_quota"]) == ("staff:anna", "ticket 9", ["5000", "6000"])
+
+
+def test_the_second_who_changes_a_plan_is_told_and_overwrites_nothing(staff, as_role):
+    team = Plan.objects.get(slug="team")
+    path = f"/admin/licenses/plan/{team.pk}/change/"
+    mine, theirs = seen_in(staff.get(path)), as_role("Billing")
+    theirs.post(path, {**TEAM, **seen_in(theirs.get(path)), "monthly_quota": "7000", "reason": "spring offer"})
+    page = staff.post(path, {**TEAM, **mine, "rate_limit": "99", "reason": "x"}, follow=True)
+    assert "it was changed by staff:billing" in page.text
+    assert "(spring offer). Nothing of yours was done" in page.text
+    assert 'value="7000"' in page.text
+    team.refresh_from_db()
+    assert (team.monthly_quota, team.rate_limit) == (7000, 60)
+    staff.post(path, {**TEAM, **seen_in(page), "monthly_quota": "7000", "rate_limit": "99", "reason": "x"})
+    team.refresh_from_db()
+    assert (team.monthly_quota, team.rate_limit) == (7000, 99)
+
+
+MODEL_PRICE = {
+    "model": "gpt-5-nano", "provider_input": "1", "provider_cached_input": "1", "provider_output": "1",
+    "charged_input": "1", "charged_output": "1", "reason": "new list",
+}  # fmt: skip
+
+
+def add_model_price(staff, day, time="00:00:00"):
+    return staff.post(
+        "/admin/billing/modelprice/add/", {**MODEL_PRICE, "valid_from_0": day, "valid_from_1": time}, follow=True
+    )
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "2020-01-01", "9999-12-31"])
+def test_a_models_price_holds_neither_from_the_past_nor_from_far_ahead(staff, day):
+    before = ModelPrice.objects.count()
+    assert "a year ahead at most" in add_model_price(staff, day).text
+    assert ModelPrice.objects.count() == before
+
+
+def test_a_price_that_does_not_hold_yet_is_withdrawn(staff, act):
+    before = ModelPrice.objects.count()
+    today = datetime.now(UTC).date()
+    for day in (today, today + timedelta(days=2)):
+        assert "was added successfully" in add_model_price(staff, day.isoformat()).text
+    later, holds = ModelPrice.objects.filter(model="gpt-5-nano").order_by("-valid_from")[:2]
+    assert "is not possible" in act(staff, "withdraw-price", holds).text
+    page = act(staff, "withdraw-price", later)
+    assert "is withdrawn" in page.text
+    assert page.request["PATH_INFO"] == "/admin/billing/modelprice/"
+    assert ModelPrice.objects.count() == before + 1
+    event = AuditEvent.objects.first()
+    assert (event.action, event.reason, event.about.endswith("withdrawn")) == ("catalog_changed", "ticket 7", True)
+
+
+def plan_price(staff, price_id):
+    fields = {"price_id": price_id, "plan": Plan.objects.get(slug="pro").pk, "interval": "month", "is_offered": "on"}
+    return staff.post("/admin/billing/planprice/add/", {**fields, "reason": "raise"}, follow=True)
+
+
+def test_a_new_price_at_paddle_takes_the_other_off(staff):
+    plan_price(staff, "pri_old")
+    page = plan_price(staff, "pri_new")
+    assert "pri_old is no longer offered" in page.text
+    assert dict(PlanPrice.objects.values_list("price_id", "is_offered")) == {"pri_old": False, "pri_new": True}
+    path = f"/admin/billing/planprice/{PlanPrice.objects.get(price_id='pri_old').pk}/change/"
+    staff.post(path, {**seen_in(staff.get(path)), "is_offered": "on", "reason": "back"})
+    assert dict(PlanPrice.objects.values_list("price_id", "is_offered")) == {"pri_old": True, "pri_new": False}
+
+
+@pytest.mark.parametrize("price_id", ["nonsense", "pri_ é", "pri_", "PRI_1", "pri_a\nb"])
+def test_a_price_at_paddle_has_the_form_of_one(staff, price_id):
+    assert "Copy it from Paddle" in plan_price(staff, price_id).text
+    assert not PlanPrice.objects.exists()
+
+
+def test_what_changes_staff_and_roles_stands_in_the_trail(staff):
+    fields = {
+        "username": "eve",
+        "password1": "a-long-password",
+        "password2": "a-long-password",
+        "usable_password": "true",
+    }
+    staff.post("/admin/auth/user/add/", fields)
+    eve = get_user_model().objects.get(username="eve")
+    role = Group.objects.get(name="Support")
+    change = {"username": "eve", "is_staff": "on", "is_active": "on", "groups": [role.pk]}
+    staff.post(f"/admin/auth/user/{eve.pk}/change/", change)
+    passwords = {"password1": "another-password", "password2": "another-password", "usable_password": "true"}
+    staff.post(f"/admin/auth/user/{eve.pk}/password/", passwords)
+    added, changed, password = AuditEvent.objects.filter(action="staff_changed").order_by("pk")
+    assert (added.by, added.about) == ("staff:anna", f"user {eve.pk}: eve")
+    assert changed.changes == {"is_staff": ["False", "True"], "groups": ["", "Support"]}
+    assert password.changes == {"password": ["", "set anew"]}
+    assert "a-long" not in str(list(AuditEvent.objects.values()))
+
+
+def test_the_three_roles_stay(staff):
+    own = Group.objects.create(name="Interns")
+    for group in Group.objects.all():
+        staff.post(f"/admin/auth/group/{group.pk}/delete/", {"post": "yes"})
+    chosen = list(Group.objects.values_list("pk", flat=True))
+    staff.post("/admin/auth/group/", {"action": "delete_selected", "_selected_action": chosen, "post": "yes"})
+    assert set(Group.objects.values_list("name", flat=True)) == {"Support", "Billing", "Auditor"}
+    assert not Group.objects.filter(pk=own.pk).exists()
+
+
+def test_what_is_sent_after_the_session_ended_is_said_to_be_lost(staff, license):
+    form = seen_in(staff.get(path_of("suspend", license)))
+    Session.objects.all().delete()
+    page = staff.post(path_of("suspend", license), {**form, "reason": "x"}, follow=True)
+    assert "What you sent was not done" in page.text
+    assert path_of("suspend", license) in page.redirect_chain[-1][0]
+    assert "What you sent" not in staff.get("/admin/", follow=True).text
+
+
+def test_a_row_that_is_held_is_said_so_and_the_form_can_be_sent_again(start, database):
+    """On the deployed service, whose database connections give up waiting."""
+    service = start(database)
+    service.issue()
+    client = Browser(service)
+    path = f"/admin/act/suspend/{database.value('SELECT id FROM licenses_license')}/"
+    form = seen_in(client.get(path))
+    with psycopg.connect(database.url) as other:
+        other.execute("SELECT 1 FROM licenses_license FOR UPDATE")
+        page = client.post(path, **form, reason="x")
+        assert "Something else holds this" in page.text
+        assert page.status_code == 200
+        assert "nothing was changed by it" in client.post(path, **form, reason="x").text
+    assert client.post(path, **seen_in(page), reason="x").status_code == 302
+    assert "Since then you did: suspended" in client.post(path, **seen_in(page), reason="x").text
+
+
+class Browser:
+    """A superuser's, at a deployed service."""
+
+    def __init__(self, service):
+        script = (
+            "from django.contrib.auth import get_user_model; from django.test import Client;"
+            "user = get_user_model().objects.create_superuser('bo'); client = Client(); client.force_login(user);"
+            "print(client.cookies['sessionid'].value)"
+        )
+        session = service.command("shell", "-v0", "-c", script).stdout.split()[-1]
+        self.client, self.cookies = service.client, f"sessionid={session}"
+
+    def get(self, path):
+        page = self.client.get(path, headers={"Cookie": self.cookies})
+        self.csrf = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
+        self.cookies += f"; csrftoken={page.cookies['csrftoken']}"
+        return page
+
+    def post(self, path, **values):
+        return self.client.post(
+            path, data={**values, "csrfmiddlewaretoken": self.csrf}, headers={"Cookie": self.cookies}
+        )
 
 
 def test_a_wrong_input_in_between_hides_nobodys_change(staff, as_role, act, license):
@@ -147,22 +311,13 @@ def test_an_action_and_a_request_do_not_wait_for_each_other(start, database):
     """A request holds the month's counter and names the license; whoever grants units does it the other way round."""
     service = start(database)
     service.suggest(service.issue())
-    script = (
-        "from django.contrib.auth import get_user_model; from django.test import Client;"
-        "user = get_user_model().objects.create_superuser('bo'); client = Client(); client.force_login(user);"
-        "print(client.cookies['sessionid'].value)"
-    )
-    session = service.command("shell", "-v0", "-c", script).stdout.split()[-1]
-    number = database.value("SELECT id FROM licenses_license")
-    path, headers = f"/admin/act/grant-bonus/{number}/", {"Cookie": f"sessionid={session}"}
-    form = service.client.get(path, headers=headers)
-    csrf = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form.text)[1]
-    values = {"units": "5", "month": THIS_MONTH, "reason": "x", "csrfmiddlewaretoken": csrf, **seen_in(form)}
-    headers["Cookie"] += f"; csrftoken={form.cookies['csrftoken']}"
+    client = Browser(service)
+    path = f"/admin/act/grant-bonus/{database.value('SELECT id FROM licenses_license')}/"
+    values = {"units": "5", "month": THIS_MONTH, "reason": "x", **seen_in(client.get(path))}
     answers = []
 
     def grant():
-        answers.append(service.client.post(path, data=values, headers=headers))
+        answers.append(client.post(path, **values))
 
     with psycopg.connect(database.url) as request:
         request.execute("UPDATE billing_monthlyusage SET used = used + 1")

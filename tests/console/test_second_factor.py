@@ -190,6 +190,23 @@ def test_tries_are_limited_by_address(address, client, valkey, settings):
     assert LogIn.objects.filter(what="failed", address=address).count() == 10
 
 
+def test_an_address_is_limited_whatever_names_it_tries(address, client, anna):
+    tries = [
+        client.post("/admin/login/", {"username": f"user{number}", "password": "x"}, REMOTE_ADDR=address).status_code
+        for number in range(31)
+    ]
+    assert tries == [200] * 30 + [429]
+
+
+def test_what_succeeds_is_not_counted(door, anna, client):
+    device, _ = enrol(door, anna)
+    for _ in range(12):
+        client.post("/admin/logout/")
+        assert door(username="anna", password=PASSWORD).status_code == 200
+        TOTPDevice.objects.update(last_t=-1)
+        assert in_house(door("/admin/second-factor/", code=code(device)))
+
+
 def test_a_token_typed_as_a_name_is_not_kept(door, token):
     door(username=token, password="x")
     assert token not in str(list(LogIn.objects.values()))

@@ -88,3 +88,14 @@ window.addEventListener("keydown", (event) => {
   opened.opener.focus();
   opened = null;
 });
+
+// Charts write in the page's own colour, whether it is light or dark, and when that is changed.
+function inkCharts() {
+  Chart.defaults.color = getComputedStyle(document.body).color;
+  for (const chart of Object.values(Chart.instances)) chart.update();
+}
+document.addEventListener("DOMContentLoaded", () => {
+  document.getElementById("main")?.setAttribute("role", "main");
+  inkCharts();
+  new MutationObserver(inkCharts).observe(document.documentElement, { attributeFilter: ["class"] });
+});

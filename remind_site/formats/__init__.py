@@ -1,0 +1,1 @@
+"""How moments and days are written, where Django's own way for a language would stand."""
