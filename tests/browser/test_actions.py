@@ -81,7 +81,7 @@ def test_everything_about_a_license(role, visit, site, customer, mailbox_of_all)
     assert "has 5 more suggestions" in do(page, "Grant bonus units", units="5")
     assert stats(site, token)["ai_quota_total"] == 12
     last_day = TODAY + timedelta(days=10)
-    assert "ends on" in do(page, "Change the end", last_day=last_day.isoformat())
+    assert "its last day is" in do(page, "Change the end", last_day=last_day.isoformat())
     assert stats(site, token)["expires_at"].startswith((last_day + timedelta(days=1)).isoformat())
     assert "belongs to" in do(page, "Change the owner's email", email=f"{role}{number}@example.com")
     assert "are kept" in do(page, "Edit notes", notes="Pays by invoice.")
@@ -187,15 +187,17 @@ def test_plans_and_prices_by_billing(visit, site, customer):
     page.goto("/admin/licenses/plan/")
     page.get_by_role("link", name="Team").click()
     page.fill("[name=rate_limit]", "61")
+    page.fill("[name=reason]", "as agreed")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_load_state()
     assert site.database.value("SELECT rate_limit FROM licenses_plan WHERE slug = 'team'") == 61
     page.goto("/admin/billing/modelprice/add/")
     assert "never changes an entry that is settled" in page.content()
-    for name, value in {"model": "gpt-6", "valid_from_0": "2026-11-01", "valid_from_1": "00:00:00"}.items():
+    for name, value in {"model": "gpt-6", "valid_from_0": TODAY.isoformat(), "valid_from_1": "00:00:00"}.items():
         page.fill(f"[name={name}]", value)
     for name in ("provider_input", "provider_cached_input", "provider_output", "charged_input", "charged_output"):
         page.fill(f"[name={name}]", "0.5")
+    page.fill("[name=reason]", "a new model")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_load_state()
     assert site.database.value("SELECT count(*) FROM billing_modelprice WHERE model = 'gpt-6'") == 1
