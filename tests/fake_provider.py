@@ -46,6 +46,7 @@ class FakeProvider:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.not_understood: list[str] = []  # what was no HTTP of this API, and how it was answered
         self._lock = threading.Lock()
         self.gate = threading.Event()
         self.heal()
@@ -56,6 +57,10 @@ class FakeProvider:
 
             def do_POST(self) -> None:
                 provider._answer(self)
+
+            def send_error(self, *args: Any) -> None:
+                provider.not_understood.append(f"{args[0]} to {self.raw_requestline[:200]!r}")
+                super().send_error(*args)
 
             def log_message(self, *args: Any) -> None:
                 pass

@@ -103,6 +103,7 @@ class Storm:
             "every event processed": verdict.every_event_is_processed(service.database, self.payments),
             "licenses as paid for": verdict.as_paid_for(service.database, self.payments.expected),
             "health always answers": verdict.health_always_answers(self.crowd.probes, struck),
+            "the provider is asked in its words": self.world.provider.not_understood,
             "reconcile is silent": service.reconcile().splitlines(),
         }
         broken = []

@@ -27,7 +27,7 @@ PRICES = {"pro": "pri_pro", "team": "pri_team"}
 
 
 class Provider(FakeProvider):
-    """Takes a moment for each answer. While `wild`, half of its answers are faults, and some never come."""
+    """Takes a moment for each answer, and longer for some; while wild, half of them are faults, and some never come."""
 
     FAULTS = ("too_many", "failing", "bad_key", "html", "huge", "reset", "refusal", "slow", "silence")
 
@@ -45,7 +45,8 @@ class Provider(FakeProvider):
         self._calm.set()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        time.sleep(self._chance.uniform(0.05, 0.4))
+        # At each moment a few calls are long: the ones that a kill or a deploy could lose.
+        time.sleep(self._chance.uniform(0.05, 0.4) if self._chance.random() < 0.95 else self._chance.uniform(3, 10))
         if not self._calm.is_set() and self._chance.random() < 0.5:
             handler.rfile.read(int(handler.headers["Content-Length"]))
             getattr(self, f"_{self._chance.choice(self.FAULTS)}")(handler)
