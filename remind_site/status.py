@@ -5,12 +5,13 @@ The pages are those of `docs/runbooks`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx2
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from billing.figures import recent_outcomes
 from billing.models import Outcome
@@ -47,9 +48,12 @@ def look() -> Iterator[Finding]:
     }
     if figures["remind_database_up",]:
         yield from _database(figures)
-        yield from _work(figures)
-        yield from _provider(figures)
-        yield from _backups(figures)
+        for part, judge in JUDGES.items():
+            if figures["remind_scrape_part_up", part]:
+                yield from judge(figures)
+            else:
+                yield Finding(part, False, "its figures could not be read, or not in time", "database-down")
+        yield _provider()
     else:
         yield Finding("database", False, "does not answer: nothing else can be read", "database-down")
     yield _cache(figures)
@@ -75,46 +79,75 @@ def _database(figures: Figures) -> Iterator[Finding]:
     offset = figures["remind_database_clock_offset_seconds",]
     words = f"this machine's and the database's differ by {abs(offset):.1f} s"
     yield Finding("clock", abs(offset) < CLOCK_OFF, words, "clock-wrong")
-    migrated, priced = figures.get(("remind_ready", "migrations")), figures.get(("remind_ready", "prices"))
+
+
+def _readiness(figures: Figures) -> Iterator[Finding]:
+    migrated, priced = figures["remind_ready", "migrations"], figures["remind_ready", "prices"]
     yield Finding("migrations", bool(migrated), "applied" if migrated else "pending: manage.py migrate", "bad-deploy")
     words = "known for the configured model" if priced else "none for the configured model: add one in the console"
     yield Finding("price", bool(priced), words, "provider")
 
 
-def _work(figures: Figures) -> Iterator[Finding]:
-    yield _age("worker", "last sign of life", figures, ("remind_worker_last_seen_timestamp_seconds",))
-    waiting, failed = figures.get(("remind_tasks", "waiting"), 0), figures.get(("remind_tasks_failed_24h",), 0)
+def _queue(figures: Figures) -> Iterator[Finding]:
+    if _has_worker():
+        yield _age("worker", "last sign of life", figures, ("remind_worker_last_seen_timestamp_seconds",))
+    else:
+        yield Finding("worker", True, "none: without DATABASE_URL its work is done at once")
+    waiting, failed = figures["remind_tasks", "waiting"], figures["remind_tasks_failed_24h",]
     yield Finding("tasks", not failed, f"{waiting:.0f} wait, {failed:.0f} failed in 24 hours", "worker-stopped")
-    abandoned = figures.get(("remind_reservations_abandoned",), 0)
-    held = figures.get(("remind_reservations_open",), 0)
+
+
+def _billing(figures: Figures) -> Iterator[Finding]:
+    abandoned, held = figures["remind_reservations_abandoned",], figures["remind_reservations_open",]
     yield Finding("reservations", not abandoned, f"{held:.0f} open, {abandoned:.0f} abandoned", "worker-stopped")
     pages = {"webhook_event": "paddle-events", "mail": "worker-stopped", "errand": "paddle-events"}
     for kind, page in pages.items():
-        waits = sum(figures.get(("remind_outbox_items", kind, state), 0) for state in ("waiting", "retrying"))
-        flagged = figures.get(("remind_outbox_items", kind, "flagged"), 0)
-        late = figures.get(("remind_outbox_overdue_seconds", kind), 0)
+        waits = sum(figures["remind_outbox_items", kind, state] for state in ("waiting", "retrying"))
+        flagged = figures["remind_outbox_items", kind, "flagged"]
+        late = figures["remind_outbox_overdue_seconds", kind]
         words = f"{waits:.0f} wait, {flagged:.0f} need a person" + (f"; late by {_span(late)}" if late > 60 else "")
         yield Finding(f"{kind.replace('_', ' ')}s", not flagged and late < OVERDUE, words, page)
-    yield _age("figures", "summed up", figures, ("remind_rollups_timestamp_seconds",))
-
-
-def _provider(figures: Figures) -> Iterator[Finding]:
-    outcomes = recent_outcomes()
-    answered = outcomes.pop(Outcome.ANSWERED, 0)
-    troubles = ", ".join(f"{Outcome(name).label}: {count}" for name, count in outcomes.items())
-    words = f"{answered} answered in 15 minutes{f'; {troubles}' if troubles else ''}"
-    yield Finding("provider", sum(outcomes.values()) <= answered, words, "provider")
+    if _has_worker():
+        yield _age("figures", "summed up", figures, ("remind_rollups_timestamp_seconds",))
     limit, used = figures["remind_ai_budget_limit_usd",], figures["remind_ai_budget_used_usd",]
     of_what = "no limit is set" if limit == float("inf") else f"of {limit:.2f}"
     yield Finding("AI budget", used < limit, f"{used:.2f} US dollars today, {of_what}", "provider")
 
 
 def _backups(figures: Figures) -> Iterator[Finding]:
+    if not _has_worker():
+        return
     for kind, what in (("backup", "backup"), ("verify", "backup tried")):
         yield _age(
             what, "last success", figures, ("remind_backup_last_success_timestamp_seconds", kind), BACKUP_DUE,
             "backup-failed",
         )  # fmt: skip
+
+
+# What is read in one part is judged in one part, so that what could not be read is never called well.
+JUDGES: dict[str, Callable[[Figures], Iterator[Finding]]] = {
+    "readiness": _readiness,
+    "queue": _queue,
+    "billing": _billing,
+    "backups": _backups,
+}
+
+
+def _has_worker() -> bool:
+    return not settings.Q_CLUSTER["sync"]
+
+
+def _provider() -> Finding:
+    try:
+        outcomes = recent_outcomes()
+    except DatabaseError as error:
+        return Finding(
+            "provider", False, f"the last outcomes could not be read ({type(error).__name__})", "database-down"
+        )
+    answered = outcomes.pop(Outcome.ANSWERED, 0)
+    troubles = ", ".join(f"{Outcome(name).label}: {count}" for name, count in outcomes.items())
+    words = f"{answered} answered in 15 minutes{f'; {troubles}' if troubles else ''}"
+    return Finding("provider", sum(outcomes.values()) <= answered, words, "provider")
 
 
 def _cache(figures: Figures) -> Finding:

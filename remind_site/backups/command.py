@@ -15,6 +15,7 @@ class BackupCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # So that temporary files and databases go, and the run is recorded as failed.
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped before it was done."))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # the worker, which starts it, has it blocked
         try:
             self.run(**options)
         except BackupProblem as problem:

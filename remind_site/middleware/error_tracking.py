@@ -1,6 +1,7 @@
 """The outermost middleware: a request's id, its duration and outcome, and one log line about it.
 
-The line never holds the query string, the body, or more than 10 characters of a token.
+The line never holds the query string, the body, or more than 10 characters of a token; nor an address that is none of
+ours, in which anything may stand.
 """
 
 import re
@@ -69,7 +70,7 @@ def _count_refusal(request: HttpRequest, status: int) -> None:
 def _log(request: ServiceRequest, status: int, duration: float) -> None:
     fields = {
         "method": request.method,
-        "path": request.path,
+        "path": "(no route)" if requests.route_of(request) == requests.UNKNOWN else request.path,
         "status_code": status,
         "duration": f"{duration:.2f}s",
     }

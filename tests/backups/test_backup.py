@@ -207,6 +207,7 @@ def stuck(operator):
     """A backup that has begun and does not get on, since somebody holds a table."""
     with psycopg.connect(operator.database.url) as database:
         database.execute("LOCK TABLE licenses_plan")
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # as in the worker that starts it
         process = subprocess.Popen(
             [sys.executable, "manage.py", "backup"],
             cwd=ROOT,
@@ -214,6 +215,7 @@ def stuck(operator):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'relation'"
         wait_until(lambda: operator.database.value(waiting), what="the backup to be stuck")
         yield process

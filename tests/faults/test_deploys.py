@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -15,7 +17,7 @@ import pytest
 from tests.faults.conftest import send as send_event
 from tests.faults.test_mail_server_gone import SlowMailbox, token_in
 from tests.paddle import Life
-from tests.service import LIVELY, wait_until
+from tests.service import LIVELY, ROOT, kill_all, wait_until
 
 PATIENCE = 2 * LIVELY  # of a client; it shares the machine with all others
 
@@ -173,6 +175,80 @@ def test_a_stop_answers_all_that_was_sent_and_soon(lone, provider):
         assert service.process.wait(LIVELY) == 0, "a client that never sends holds nothing up"
         with pytest.raises(ConnectionRefusedError):
             connect(service)
+
+
+AS_SYSTEMD_STARTS_IT = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "remind_site.wsgi"])
+"""
+
+
+@pytest.fixture
+def unit(start, provider, tmp_path):
+    """A socket that stays, as remind-web.socket's does; `start` starts the service on it; and a token."""
+    provider.delay = 0.3
+    service, processes = start(), []
+    token = service.issue(quota=100_000)
+    service.stop()
+    with socket.socket(socket.AF_UNIX) as listener, service.log.open("ab") as log:
+        listener.bind(str(tmp_path / "web.sock"))
+        listener.listen(2048)
+
+        def start_again():
+            command = [sys.executable, "-c", AS_SYSTEMD_STARTS_IT, str(listener.fileno())]
+            env = {**os.environ, **service.env}
+            processes.append(
+                subprocess.Popen(
+                    command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True,
+                    pass_fds=[listener.fileno()],
+                )
+            )  # fmt: skip
+            return processes[-1]
+
+        yield service, token, listener, start_again
+        for process in processes:
+            kill_all(process)
+
+
+def test_a_restart_under_systemds_socket_refuses_nobody(unit):
+    service, token, listener, start_again = unit
+    answers, broken, enough = [], [], threading.Event()
+
+    def client():
+        while not enough.is_set():
+            try:
+                with socket.socket(socket.AF_UNIX) as connection:
+                    connection.settimeout(PATIENCE)
+                    connection.connect(listener.getsockname())
+                    send(connection, token)
+                    answers.append(read(connection)[0])
+            except (http.client.HTTPException, OSError) as error:
+                broken.append(repr(error))
+                return
+
+    def wait_for_more(count):
+        wanted = len(answers) + count
+        wait_until(lambda: broken or len(answers) >= wanted, PATIENCE, f"{count} more answers")
+
+    process = start_again()
+    clients = [threading.Thread(target=client) for _ in range(12)]
+    for thread in clients:
+        thread.start()
+    wait_for_more(40)
+    process.terminate()
+    assert process.wait(LIVELY) == 0
+    start_again()
+    wait_for_more(40)
+    enough.set()
+    for thread in clients:
+        thread.join(PATIENCE)
+
+    assert broken == []
+    assert set(answers) == {200}
+    assert service.reconcile() == ""
+    assert service.database.value("SELECT count(*) FROM billing_usagerecord") == len(answers)
 
 
 def test_clients_that_do_not_hang_up_hold_up_nobody_else(start):

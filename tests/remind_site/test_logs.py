@@ -47,6 +47,14 @@ def test_a_refusal_is_an_error_response_with_its_code(client, lines):
     assert line["path"] == "/api/v1/usage/stats"
 
 
+@pytest.mark.parametrize("path", ["/api/v1/remind_pro_bcd", "/api/v1/suggest-reminder/call+mum", "/x"])
+def test_an_address_that_is_none_of_ours_is_not_repeated(client, lines, path):
+    assert client.get(path).status_code == 404
+
+    (line,) = lines()
+    assert (line["path"], line["status_code"], line["outcome"]) == ("(no route)", 404, "not_found")
+
+
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "new\tline", "ü", '"}'])
 def test_a_request_id_that_could_spoil_a_log_is_replaced(client, given):
     answer = client.get("/health", headers={"X-Request-ID": given})

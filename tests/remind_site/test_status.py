@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from remind_site.status import look
 from tests.service import ROOT, run_command
 
 NOWHERE = "127.0.0.1:1"
@@ -62,6 +63,28 @@ def test_what_is_wrong_is_named_with_its_page(status):
         "cache",
     }
     assert found["database"][0]
+
+
+def test_what_cannot_be_read_is_not_called_well(status):
+    status.database.sql("DROP TABLE billing_mail")
+
+    found, code = status()
+
+    assert code == 1
+    assert found["billing"] == (False, "its figures could not be read, or not in time")
+    assert "mails" not in found
+    assert found["provider"][0]
+    assert found["cache"][0]
+
+
+def test_trying_out_needs_no_worker_and_no_backups(db, settings):
+    settings.Q_CLUSTER = {**settings.Q_CLUSTER, "sync": True}
+    settings.SITE_URL = f"http://{NOWHERE}"
+
+    found = {finding.what: finding.is_well for finding in look()}
+
+    assert {what for what, is_well in found.items() if not is_well} == {"web"}
+    assert found["worker"]
 
 
 def test_a_database_that_is_away_keeps_it_from_nothing_else(status):

@@ -17,12 +17,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         _wait_for_nothing()
-        self.wrong = 0
+        self.wrong, self.looked_at_all = 0, False
         looking = threading.Thread(target=self._look, daemon=True)
         looking.start()
         looking.join(WITHIN)
         if looking.is_alive():
             self._tell(status.Finding("database", False, f"no answer in {WITHIN:.0f} seconds", "database-down"))
+        elif not self.looked_at_all:
+            raise CommandError("This command itself failed, and looked no further. What it saw is above.")
         if self.wrong:
             raise CommandError(f"{self.wrong} to look at. All pages: docs/INCIDENT_RESPONSE.md")
         self.stdout.write("All is well.")
@@ -30,6 +32,7 @@ class Command(BaseCommand):
     def _look(self) -> None:
         for finding in status.look():
             self._tell(finding)
+        self.looked_at_all = True
         connection.close()
 
     def _tell(self, finding: status.Finding) -> None:
