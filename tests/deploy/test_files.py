@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -164,6 +165,61 @@ def test_systemd_takes_the_units(tmp_path):
     env = {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
     done = subprocess.run(["systemd-analyze", "verify", *units], env=env, capture_output=True, text=True)  # noqa: PLW1510
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_wrapper_for_commands(tmp_path):
+    fake = tmp_path / "systemd-run"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    for release in ("", "/opt/remind/releases/v2"):
+        env = {"PATH": f"{tmp_path}:/bin:/usr/bin", "RELEASE": release}
+        said = subprocess.run([ROOT / "deploy" / "remind", "license", "show", "a b"], env=env, capture_output=True)  # noqa: PLW1510
+        folder = release or "/opt/remind/app"
+        words = said.stdout.decode().splitlines()
+        assert words[-5:] == [f"{folder}/.venv/bin/python", "manage.py", "license", "show", "a b"]
+        assert {"--uid=remind", "--property=EnvironmentFile=/etc/remind/env", f"--working-directory={folder}"} <= {
+            *words
+        }
+
+
+OF_THE_MASTER = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("conf", "gunicorn.conf.py")
+conf = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(conf)
+importlib.import_module(conf.worker_class.rpartition(".")[0])
+conf.process_files.retire(0)
+conf.on_exit(None)
+print(*(module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)), sep="\\n")
+"""
+
+
+def test_what_a_reload_keeps_is_named():
+    """gunicorn's master has imported it, and all that it forks inherits it."""
+    done = subprocess.run([sys.executable, "-c", OF_THE_MASTER], cwd=ROOT, capture_output=True, text=True, check=True)
+    kept = {
+        path.removeprefix(f"{ROOT}/")
+        for path in done.stdout.splitlines()
+        if path.startswith(tuple(f"{ROOT / code}/" for code in CODE)) and not path.endswith("__init__.py")
+    }
+    (paragraph,) = [
+        part for part in DOCUMENTS[0].read_text().split("\n\n") if part.startswith("`systemctl reload remind-web`")
+    ]
+    assert kept == set(re.findall(r"`(\w+/[\w/]+\.py)`", paragraph))
+
+
+def test_each_dependency_has_its_reason():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    reasons = text[text.index("## Dependencies") :].lower()
+    names = {re.match(r"[\w-]+", line)[0].removesuffix("-binary") for line in declared}
+    said_otherwise = {
+        "djangorestframework": "drf",
+        "django-stubs": "the stubs",
+        "djangorestframework-stubs": "the stubs",
+    }
+    assert {name for name in names if said_otherwise.get(name, name) not in reasons} == set()
 
 
 def commands(text):

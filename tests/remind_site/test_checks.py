@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from django.db import connection
 from pyrage import x25519
 
 from tests.service import free_port, run_command
@@ -146,12 +147,21 @@ def test_dangers_elsewhere_are_named(production):
         "DATABASE_URL": elsewhere,
         "REDIS_URL": forgetful.connection_url,
         "EMAIL_URL": "smtp://mail.example.com",
+        "OPENAI_BASE_URL": "http://models.example.com/v1",
         "CSRF_TRUSTED_ORIGINS": "https://*.remind.dev",
         "PADDLE_ENVIRONMENT": "sandbox",
         "PADDLE_API_KEY": "pdl_sdbx_apikey_x",
     }
     found = check(env).stderr
-    for number in ("remind.W183", "remind.E175", "remind.E169", "remind.E168", "remind.W180", "remind.E165"):
+    for number in (
+        "remind.W183",
+        "remind.E175",
+        "remind.E169",
+        "remind.E168",
+        "remind.W180",
+        "remind.E165",
+        "remind.W141",
+    ):
         assert f"({number})" in found
     assert "remind.E164" not in found
     assert "remind.W183" not in check({**env, "DATABASE_URL": f"{elsewhere}&sslmode=require"}).stderr
@@ -171,6 +181,17 @@ def test_a_clock_that_is_wrong_is_named(monkeypatch, db):
     (row,) = [row for row in dangers._database() if row[0] == "E170"]
     assert row[1]
     assert "90 seconds apart" in row[2]
+
+
+def test_a_server_that_is_too_old_is_named(monkeypatch, db):
+    from remind_site import dangers
+
+    version = connection.info.server_version // 10_000
+    for oldest, applies in ((version, False), (version + 1, True)):
+        monkeypatch.setattr(dangers, "OLDEST_POSTGRES", oldest)
+        (row,) = [row for row in dangers._database() if row[0] == "E171"]
+        assert row[1] is applies
+        assert row[2] == f"The database is PostgreSQL {version}."
 
 
 def test_pending_migrations_are_named(production, template):
