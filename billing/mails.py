@@ -124,8 +124,8 @@ def queue_merged(license: License, *, ended_plan: Plan, ends_at: datetime | None
 
 
 def cancel(mail: Mail, *, note: str) -> bool:
-    """Keep a mail that has not left from leaving; False where it is too late."""
-    return outbox.close(mail, State.CANCELED, note)
+    """Keep a mail that has not left from leaving; False where it is too late, or is leaving just now."""
+    return outbox.call_off(mail, State.CANCELED, note)
 
 
 def send_due() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -61,6 +61,13 @@ def close(row: ToDo, state: State = State.DONE, note: str = "") -> bool:
     return open_rows.update(state=state, note=note, done_at=timezone.now()) == 1
 
 
+def call_off(row: ToDo, state: State, note: str) -> bool:
+    """End a row that waits, unless it is being tried just now: then it may be done in the next moment."""
+    waiting = type(row)._default_manager.filter(pk=row.pk, state=State.WAITING)
+    untouched = Q(tries=0) | ~Q(note="") | Q(due_at__lte=timezone.now())  # `_claim` makes it otherwise
+    return waiting.filter(untouched).update(state=state, note=note, done_at=timezone.now()) == 1
+
+
 def see_to(row: ToDo, state: State, note: str) -> bool:
     """Take a row off the list of what needs a person; False where it is not on it."""
     flagged = type(row)._default_manager.filter(pk=row.pk, state=State.FLAGGED)
@@ -98,7 +105,7 @@ def _wake() -> None:
 def _claim(row: ToDo, lease: timedelta) -> bool:
     now = timezone.now()
     mine = type(row)._default_manager.filter(pk=row.pk, state=State.WAITING, due_at=row.due_at)
-    if not mine.update(due_at=now + lease, tries=F("tries") + 1):
+    if not mine.update(due_at=now + lease, tries=F("tries") + 1, note=""):
         return False
     row.refresh_from_db()
     return True

@@ -411,7 +411,7 @@ def _send_again(mail: Mail, values: Values, who: Who) -> Done:
 
 def _cancel_mail(mail: Mail, values: Values, who: Who) -> Done:
     if not mails.cancel(mail, note=f"Canceled by {who['by']}: {who['reason']}"):
-        raise NotPossible("This mail has left, or ended before.")
+        raise NotPossible("This mail has left, is leaving just now, or ended before.")
     _note(AuditEvent.Action.MAIL_CANCELED, mail, mail.license, who)
     return Done(f"'{mail}' is canceled.")
 

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from billing import housekeeping, mails, outbox, quota
 from billing.models import Mail
@@ -209,6 +210,23 @@ def test_a_mail_can_be_canceled_before_it_leaves_and_not_after(license, mailbox)
     mails.queue_token(license)
     leave()
     assert not mails.cancel(Mail.objects.first(), note="too late")
+
+
+def test_a_mail_that_is_leaving_is_not_said_to_be_canceled(license, mailbox):
+    mails.queue_token(license)
+    told = []
+
+    def fail_meanwhile(mail):
+        told.append(mails.cancel(mail, note="by staff:jo"))
+        raise mails.MailNotSent("SMTPServerDisconnected")
+
+    outbox.do_due(Mail.objects.all(), fail_meanwhile)
+    assert told == [False]
+    Mail.objects.update(due_at=timezone.now())
+    outbox.do_due(Mail.objects.all(), fail_meanwhile)
+    assert told == [False, False], "in a second try neither"
+    assert mails.cancel(Mail.objects.get(), note="by staff:jo"), "between tries it can be"
+    assert Mail.objects.get().state == "canceled"
 
 
 def test_a_quota_mail_that_is_no_longer_true_stays_here(license, mailbox):

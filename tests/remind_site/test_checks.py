@@ -186,7 +186,7 @@ def test_a_clock_that_is_wrong_is_named(monkeypatch, db):
 def test_a_server_that_is_too_old_is_named(monkeypatch, db):
     from remind_site import dangers
 
-    version = connection.info.server_version // 10_000
+    version = connection.pg_version // 10_000
     for oldest, applies in ((version, False), (version + 1, True)):
         monkeypatch.setattr(dangers, "OLDEST_POSTGRES", oldest)
         (row,) = [row for row in dangers._database() if row[0] == "E171"]
