@@ -123,6 +123,7 @@ class UsageRecord(models.Model):
             models.Index(fields=["license", "-created_at"], name="usage_by_license"),
             models.Index(fields=["created_at"], condition=Q(state="reserved"), name="usage_open"),
             models.Index(fields=["license"], condition=Q(state="reserved"), name="usage_open_by_license"),
+            models.Index(fields=["request_id"], name="usage_by_request"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -12,7 +12,7 @@ BEFORE_THE_FIRST_DEPLOYMENT = {
     "licenses.0003_payments",
     "licenses.0004_console",
     "billing.0005_console",
-    "billing.0006_metrics_indexes",
+    "billing.0006_indexes",
 }
 
 

@@ -11,6 +11,10 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddIndex(
+            model_name="usagerecord",
+            index=models.Index(fields=["request_id"], name="usage_by_request"),
+        ),
+        migrations.AddIndex(
             model_name="errand",
             index=models.Index(condition=models.Q(("state", "flagged")), fields=["id"], name="errand_flagged"),
         ),
