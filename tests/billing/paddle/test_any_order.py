@@ -45,18 +45,20 @@ def test_what_the_six_events_come_to(expected):
     assert expected["token_mails"] == 1
 
 
-def permutations(step):
-    """Every so-maniest order of six, each in a world of its own."""
+def permutations(first=None, step=1):
+    """The orders of six events, every so-maniest of those that begin with one of them; each in a world of its own."""
+    orders = [order for order in itertools.permutations(range(6)) if first in {None, order[0]}]
     # One long transaction, whose growth the planner's statistics do not see: left to itself it may take to scanning.
     connection.cursor().execute("SET LOCAL enable_seqscan = off")
-    for order in itertools.islice(itertools.permutations(range(6)), 0, None, step):
+    for order in orders[::step]:
         world = transaction.savepoint()
         yield order
         transaction.savepoint_rollback(world)
 
 
-def test_every_permutation(prices, deliver, expected):
-    for order in permutations(1):
+@pytest.mark.parametrize("first", range(6))  # so that several processes share the 720
+def test_every_permutation(prices, deliver, expected, first):
+    for order in permutations(first):
         life, events = six_events(prices)
         deliver(*[events[index] for index in order])
         assert outcome(life) == expected, order
@@ -65,7 +67,7 @@ def test_every_permutation(prices, deliver, expected):
 
 def test_every_event_five_times(prices, deliver, expected):
     mix = random.Random(1)
-    for order in permutations(7):
+    for order in permutations(step=19):
         life, events = six_events(prices)
         deliveries = [events[index] for index in order] + mix.sample(events * 4, 24)
         deliver(*deliveries)
