@@ -52,6 +52,7 @@ _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"\?[\w%.\[\]-]+=[^\s'\"]*")
 _KEYS = re.compile(
     r"\b(?:sk|rk|pdl|whsec|ghp|xox[abp])[-_][\w-]{8,}"  # as providers and shops make them
+    r"|\bAGE-SECRET-KEY-1\w+"
     r"|\b(?:test|live)_[0-9a-f]{20,}"
     r"|\bBearer\s+\S+|\bBasic\s+[A-Za-z0-9+/=]{12,}"
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",  # a JSON web token
@@ -101,9 +102,14 @@ def private() -> list[str]:
 def _secrets() -> set[str]:
     """Every secret among the settings, passwords in addresses too."""
     keys = {settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS, settings.OPENAI_API_KEY, settings.PADDLE_API_KEY}
-    keys |= {*settings.PADDLE_WEBHOOK_SECRETS, settings.EMAIL_HOST_PASSWORD, getattr(settings, "METRICS_TOKEN", "")}
-    passwords = {str(database.get("PASSWORD") or "") for database in settings.DATABASES.values()}
-    return keys | passwords | {urlsplit(url).password or "" for url in (settings.REDIS_URL, settings.SENTRY_DSN)}
+    keys |= {*settings.PADDLE_WEBHOOK_SECRETS, settings.EMAIL_HOST_PASSWORD, settings.METRICS_TOKEN}
+    keys |= {settings.BACKUP_AGE_IDENTITY, settings.STORAGES["backups"]["OPTIONS"].get("secret_key") or ""}
+    database = settings.DATABASES["default"]
+    passwords = {
+        str(place.get(name) or "") for place, name in ((database, "PASSWORD"), (database["OPTIONS"], "password"))
+    }
+    urls = (settings.REDIS_URL, settings.SENTRY_DSN, settings.BACKUP_SCRATCH_URL)
+    return keys | passwords | {urlsplit(url).password or "" for url in urls}
 
 
 def _texts_of(request: HttpRequest) -> Iterator[str]:

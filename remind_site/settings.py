@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
 from remind_site.environment import BASE_DIR, env
@@ -21,12 +22,21 @@ VERSION = "1.0.0"
 
 
 def private_folder(*names: str) -> Path:
-    """A git-ignored folder of ours that only its owner can read."""
-    folder = BASE_DIR / "var"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for name in names:
-        folder /= name
-        folder.mkdir(mode=0o700, exist_ok=True)
+    """A git-ignored folder of ours that only its owner can read.
+
+    Raises:
+        ImproperlyConfigured: it can't be made, as where services can't write into their own code.
+    """
+    folder = BASE_DIR
+    try:
+        for name in ("var", *names):
+            folder /= name
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{folder} can't be made ({error.strerror}), so what is for trying out has no place: set SECRET_KEY, "
+            "DATABASE_URL and EMAIL_URL."
+        ) from None
     return folder
 
 

@@ -384,6 +384,17 @@ def test_without_any_net_all_of_it_would_arrive():
     assert probe(scrubber=False, **GUARDS_OFF) == set(PROBED)
 
 
+def test_every_secret_among_the_settings_is_known(settings):
+    given = [word() for _ in range(9)]
+    settings.SECRET_KEY, settings.OPENAI_API_KEY, settings.PADDLE_API_KEY, settings.METRICS_TOKEN, *_ = given
+    settings.BACKUP_AGE_IDENTITY, settings.EMAIL_HOST_PASSWORD = given[4:6]
+    settings.BACKUP_SCRATCH_URL = f"postgresql://verify:{given[6]}@db.example.com/postgres"
+    settings.REDIS_URL = f"rediss://:{given[7]}@cache.example.com/0"
+    settings.STORAGES = {**settings.STORAGES, "backups": {"BACKEND": "x", "OPTIONS": {"secret_key": given[8]}}}
+
+    assert set(given) <= set(scrubber.private())
+
+
 @pytest.mark.parametrize("trouble", ["hangs", "is not there"])
 def test_a_sentry_in_trouble_costs_requests_nothing(start, trouble):
     with contextlib.closing(FakeSentry(hangs=True)) as fake:
@@ -410,6 +421,7 @@ def test_a_sentry_in_trouble_costs_requests_nothing(start, trouble):
         ("mail to jo.brown+x@mail.example.com failed", "mail to […] failed"),
         ("key pdl_live_apikey_01gtgztp8f4kek3yd4g1wrksa3", "key […]"),  # pragma: allowlist secret
         ("client token live_7d279f61a3499fed520f7cd8c08", "client token […]"),
+        ("AGE-SECRET-KEY-1QQQQQQQQ opens nothing", "[…] opens nothing"),
         ("sk-proj-abcdef_123-XYZ was refused", "[…] was refused"),
         ("bad value 'call mum at noon'", "bad value […]"),
         ('column "licenses_license"."email" does not exist', 'column "licenses_license"."email" does not exist'),

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
 from tests.service import ROOT, run_command
 
@@ -35,6 +36,16 @@ def test_what_can_not_be_read_is_named(name, value):
     done = run_command("check", env={name: value}, check=False)
     assert done.returncode != 0
     assert name in done.stderr
+
+
+def test_where_nothing_can_be_written_it_says_what_to_set(tmp_path, monkeypatch):
+    """As in a container, or under systemd: var/ is made only where a setting is missing."""
+    from remind_site import settings
+
+    (tmp_path / "app").touch()
+    monkeypatch.setattr(settings, "BASE_DIR", tmp_path / "app")
+    with pytest.raises(ImproperlyConfigured, match="set SECRET_KEY, DATABASE_URL and EMAIL_URL"):
+        settings.private_folder("mail")
 
 
 def test_every_setting_has_a_line_in_the_example():
