@@ -19,7 +19,7 @@ from prometheus_client.core import GaugeMetricFamily
 from billing import metrics as billing
 from licenses import limits
 from remind_site import health
-from remind_site.backups.metrics import BackupCollector
+from remind_site.backups import metrics as backups
 from remind_site.models import LogIn
 
 TIME_FOR_ALL = 5.0  # seconds after which no further part is begun; Prometheus waits for 10
@@ -93,24 +93,24 @@ PARTS: dict[str, Callable[[], Iterable[Metric]]] = {
     "queue": queue,
     "console": console,
     "readiness": readiness,
-    "backups": BackupCollector().collect,
+    "backups": backups.from_database,
 }
 
 
 def _parts(began: float) -> Iterator[Metric]:
     worked = {}
     for name, part in PARTS.items():
-        found = _read(part) if time.monotonic() - began < TIME_FOR_ALL else None
+        found = _read(name, part) if time.monotonic() - began < TIME_FOR_ALL else None
         worked[name] = found is not None
         yield from found or ()
     yield _named("remind_scrape_part_up", "Whether these figures could be read in time.", "part", worked)
 
 
-def _read(part: Callable[[], Iterable[Metric]]) -> list[Metric] | None:
+def _read(name: str, part: Callable[[], Iterable[Metric]]) -> list[Metric] | None:
     try:
         return list(part())
     except Error as error:
-        logger.warning("metrics_part_failed", part=getattr(part, "__name__", ""), error=type(error).__name__)
+        logger.warning("metrics_part_failed", part=name, error=type(error).__name__)
         return None
 
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from pyrage import x25519
 
-from remind_site.backups.metrics import BackupCollector
+from remind_site.backups import metrics
 from remind_site.models import BackupRun
 from tests.backups.conftest import OPERATOR, Operator
 from tests.mailbox import text_of
@@ -148,7 +148,7 @@ def test_metrics_say_how_the_last_ones_went(db):
     def figures():
         return {
             (sample.name.removeprefix("remind_backup_"), sample.labels["kind"]): sample.value
-            for metric in BackupCollector().collect()
+            for metric in metrics.from_database()
             for sample in metric.samples
         }
 

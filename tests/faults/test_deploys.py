@@ -178,48 +178,53 @@ def test_a_stop_answers_all_that_was_sent_and_soon(lone, provider):
 
 
 AS_SYSTEMD_STARTS_IT = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+import fcntl, os, sys
+for number, given in enumerate([fcntl.fcntl(int(given), fcntl.F_DUPFD, 100) for given in sys.argv[1:]], 3):
+    os.dup2(given, number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(sys.argv) - 1))
 os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "remind_site.wsgi"])
 """
 
 
 @pytest.fixture
 def unit(start, provider, tmp_path):
-    """A socket that stays, as remind-web.socket's does; `start` starts the service on it; and a token."""
+    """The service, a token, two sockets that stay as remind-web.socket's do, and what starts the service on them."""
     provider.delay = 0.3
     service, processes = start(), []
     token = service.issue(quota=100_000)
     service.stop()
-    with socket.socket(socket.AF_UNIX) as listener, service.log.open("ab") as log:
-        listener.bind(str(tmp_path / "web.sock"))
-        listener.listen(2048)
+    with socket.socket(socket.AF_UNIX) as near, socket.socket() as far, service.log.open("ab") as log:
+        near.bind(str(tmp_path / "web.sock"))
+        far.bind(("127.0.0.1", 0))
+        listeners = [near, far]
+        for listener in listeners:
+            listener.listen(2048)
+        handed_over = [listener.fileno() for listener in listeners]
 
         def start_again():
-            command = [sys.executable, "-c", AS_SYSTEMD_STARTS_IT, str(listener.fileno())]
+            command = [sys.executable, "-c", AS_SYSTEMD_STARTS_IT, *map(str, handed_over)]
             env = {**os.environ, **service.env}
             processes.append(
                 subprocess.Popen(
                     command, cwd=ROOT, env=env, stdout=log, stderr=log, start_new_session=True,
-                    pass_fds=[listener.fileno()],
+                    pass_fds=handed_over,
                 )
             )  # fmt: skip
             return processes[-1]
 
-        yield service, token, listener, start_again
+        yield service, token, listeners, start_again
         for process in processes:
             kill_all(process)
 
 
 def test_a_restart_under_systemds_socket_refuses_nobody(unit):
-    service, token, listener, start_again = unit
+    service, token, listeners, start_again = unit
     answers, broken, enough = [], [], threading.Event()
 
-    def client():
+    def client(listener):
         while not enough.is_set():
             try:
-                with socket.socket(socket.AF_UNIX) as connection:
+                with socket.socket(listener.family) as connection:
                     connection.settimeout(PATIENCE)
                     connection.connect(listener.getsockname())
                     send(connection, token)
@@ -233,7 +238,7 @@ def test_a_restart_under_systemds_socket_refuses_nobody(unit):
         wait_until(lambda: broken or len(answers) >= wanted, PATIENCE, f"{count} more answers")
 
     process = start_again()
-    clients = [threading.Thread(target=client) for _ in range(12)]
+    clients = [threading.Thread(target=client, args=[listeners[number % 2]]) for number in range(12)]
     for thread in clients:
         thread.start()
     wait_for_more(40)
