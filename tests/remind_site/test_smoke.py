@@ -255,3 +255,17 @@ def test_https_is_looked_at(plain, secure, said, monkeypatch):
             return
         with pytest.raises(smoke_module.Problem, match=said):
             smoke_module.https(service)
+
+
+def test_plain_http_may_be_shut(monkeypatch):
+    secure = answer(200, Strict_Transport_Security="max-age=31536000")
+
+    def get(path):
+        if path.startswith("http://"):
+            raise smoke_module.Unreachable("it can't be reached", "")
+        return secure
+
+    service = smoke_module.Service("https://x", "", origin="")
+    with service.client:
+        monkeypatch.setattr(service, "get", get)
+        assert smoke_module.https(service) == "plain http is not answered, and HSTS is on"
