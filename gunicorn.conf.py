@@ -14,6 +14,7 @@ from remind_site.metrics import process_files
 # imports: some import prometheus_client, which decides at that moment where it counts.
 process_files.open_folder()
 
+from remind_site import handover  # noqa: E402
 from remind_site.environment import env  # noqa: E402
 from remind_site.logs import configuration  # noqa: E402
 from remind_site.stopping import let_nobody_in_first  # noqa: E402
@@ -39,6 +40,7 @@ control_socket_disable = True  # signals do; a socket in a home folder is one th
 accesslog = None
 logconfig_dict = configuration(env.log_level("LOG_LEVEL", logging.INFO))
 when_ready = let_nobody_in_first
+on_reload = handover.begin
 
 
 def pre_fork(server: Any, worker: Any) -> None:

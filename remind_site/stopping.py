@@ -13,6 +13,8 @@ import struct
 import sys
 from typing import Any
 
+from remind_site import handover
+
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 # A classic BPF program over the TCP header: is this a SYN without an ACK? Then 0 bytes of it are kept, else all.
 IGNORE_SYN = [
@@ -31,6 +33,7 @@ def let_nobody_in_first(arbiter: Any) -> None:
     stop = arbiter.stop
 
     def stop_quietly(graceful: bool = True) -> None:
+        handover.call_off()
         inherited = arbiter.systemd or arbiter.master_pid or arbiter.reexec_pid
         if not inherited:  # else others go on with these sockets, and connections wait there for them
             for listener in arbiter.LISTENERS:

@@ -2,7 +2,8 @@
 
 What is no HTTP is refused as JSON, without repeating what was sent (a token, perhaps). A client that stops
 sending in the middle of a request gives its thread back after a while. And a worker that stops, alone at a reload or
-with all others, answers whatever was sent to it; `remind_site.stopping` is the master's part in that.
+with all others, answers whatever was sent to it; `remind_site.stopping` and `remind_site.handover` are the master's
+part in that.
 """
 
 import json
@@ -19,6 +20,9 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
+from remind_site import handover
+
+REPLACED_WITHIN = 120  # seconds, at most, that a worker serves on at a reload for those that are to replace it
 STALLED = 5  # seconds without a byte, in the middle of a request
 REFUSALS: dict[type[Exception], tuple[int, str, str]] = {
     errors.LimitRequestLine: (414, "URI Too Long", "too_large"),
@@ -36,6 +40,11 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     """See the module."""
 
     sockets: list[Any]  # that are listened on
+
+    def run(self) -> None:
+        """Serve; the application is loaded."""
+        handover.serves(self.age)
+        super().run()
 
     def handle(self, conn: TConn) -> Any:
         """Answer a request; what gunicorn wants to know is whether the connection stays open."""
@@ -66,15 +75,17 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     def _say_goodbye(self) -> None:
         """Serve on for a moment, and then what is still in the queue of the listening socket.
 
-        At a reload that bridges the time in which the new workers start. At a stop, the master lets no new connection
-        come to be, but those that it came too late for are this worker's to answer.
+        At a reload, until a new worker has started. At a stop, the master lets no new connection come to be, but those
+        that it came too late for are this worker's to answer.
         """
         super().set_accept_enabled(True)
         ends = time.monotonic() + STOP_KEEPALIVE_LINGER
         self._cap_keepalive(ends)
-        while (left := ends - time.monotonic()) > 0:
+        while (left := ends - time.monotonic()) > 0 or (left > -REPLACED_WITHIN and handover.is_awaited(self.age)):
             self.notify()
-            self.wait_for_and_dispatch_events(min(left, 1.0))
+            self.wait_for_and_dispatch_events(min(left, 1.0) if left > 0 else 0.1)
+            self.murder_keepalived()
+            self.murder_pending()
         while any(key.data == self.accept for key, _ in self.poller.select(0)):
             self.wait_for_and_dispatch_events(0)
 

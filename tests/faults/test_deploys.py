@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
 from tests.faults.conftest import send as send_event
 from tests.faults.test_mail_server_gone import SlowMailbox, token_in
@@ -151,6 +153,24 @@ def read(connection):
     response.begin()
     response.read()
     return response.status, response.will_close
+
+
+def test_at_a_reload_the_old_process_serves_until_the_new_one_does(lone):
+    """The new one is frozen while it starts, for longer than the old one would linger at a stop."""
+    service, token = lone
+    master = psutil.Process(service.process.pid)
+    (old,) = master.children()
+
+    service.process.send_signal(signal.SIGHUP)
+    (new,) = wait_until(lambda: [one for one in master.children() if one != old], what="the new process")
+    new.suspend()
+    frozen = time.monotonic()
+    while time.monotonic() - frozen < 2 * STOP_KEEPALIVE_LINGER:
+        assert service.suggest(token).status_code == 200
+    new.resume()
+
+    wait_until(lambda: master.children() == [new], what="the old process to end")
+    assert service.suggest(token).status_code == 200
 
 
 def test_a_stop_answers_all_that_was_sent_and_soon(lone, provider):
