@@ -7,14 +7,17 @@ The pages are those of `docs/runbooks`.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.db import connection
+from django.utils import timezone
 
 from billing.figures import recent_outcomes
-from billing.models import Outcome
+from billing.models import Outcome, UsageRecord
+from billing.quota import RESERVATION_TTL
 
 Figures = dict[tuple[str, ...], float]
 
@@ -23,6 +26,8 @@ CLOCK_OFF = 2.0  # seconds; a clock that is kept by a service is off by millisec
 CONNECTIONS_FULL = 0.9  # of what the server takes
 STANDS_STILL = 180.0  # seconds; the worker has something to do each minute
 OVERDUE = 300.0  # seconds for which something that waits may be late
+SWEPT_UP = timedelta(minutes=3)  # that an abandoned reservation may be left; each minute there is a sweep
+NOT_ANSWERED = 0.2  # of the last suggestions, as in the alert
 BACKUP_DUE = 26 * 3600.0  # seconds; one a day, and how long it takes
 
 
@@ -55,7 +60,7 @@ def look() -> Iterator[Finding]:
                 yield Finding(part, False, "its figures could not be read, or not in time", "database-down")
         yield _provider()
     else:
-        yield Finding("database", False, "does not answer: nothing else can be read", "database-down")
+        yield _no_database()
     yield _cache(figures)
 
 
@@ -66,6 +71,17 @@ def _web() -> Finding:
     except httpx2.HTTPError as error:
         return Finding("web", False, f"{url} does not answer ({type(error).__name__})", "service-down")
     return Finding("web", answer.status_code == 200, f"{url} answers {answer.status_code}", "service-down")
+
+
+def _no_database() -> Finding:
+    """What it says of itself; one that takes no more connections is not down."""
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        said = str(error).strip().split("\n")[0]
+        is_full = "too many" in said or "slots" in said
+        return Finding("database", False, said, "connections-exhausted" if is_full else "database-down")
+    return Finding("database", False, "answered too late: nothing else was read", "database-down")
 
 
 def _database(figures: Figures) -> Iterator[Finding]:
@@ -98,8 +114,7 @@ def _queue(figures: Figures) -> Iterator[Finding]:
 
 
 def _billing(figures: Figures) -> Iterator[Finding]:
-    abandoned, held = figures["remind_reservations_abandoned",], figures["remind_reservations_open",]
-    yield Finding("reservations", not abandoned, f"{held:.0f} open, {abandoned:.0f} abandoned", "worker-stopped")
+    yield _reservations(figures)
     pages = {"webhook_event": "paddle-events", "mail": "worker-stopped", "errand": "paddle-events"}
     for kind, page in pages.items():
         waits = sum(figures["remind_outbox_items", kind, state] for state in ("waiting", "retrying"))
@@ -114,14 +129,26 @@ def _billing(figures: Figures) -> Iterator[Finding]:
     yield Finding("AI budget", used < limit, f"{used:.2f} US dollars today, {of_what}", "provider")
 
 
+def _reservations(figures: Figures) -> Finding:
+    """Some are abandoned for a minute whenever a process was killed; what stays is what nobody sweeps up."""
+    words = (
+        f"{figures['remind_reservations_open',]:.0f} open, {figures['remind_reservations_abandoned',]:.0f} abandoned"
+    )
+    left = UsageRecord.objects.filter(
+        state=UsageRecord.State.RESERVED, created_at__lt=timezone.now() - RESERVATION_TTL - SWEPT_UP
+    )
+    return Finding("reservations", not left.exists(), words, "worker-stopped")
+
+
 def _backups(figures: Figures) -> Iterator[Finding]:
     if not _has_worker():
         return
-    for kind, what in (("backup", "backup"), ("verify", "backup tried")):
-        yield _age(
-            what, "last success", figures, ("remind_backup_last_success_timestamp_seconds", kind), BACKUP_DUE,
-            "backup-failed",
-        )  # fmt: skip
+    for kind, what in (("backup", "backup"), ("verify", "restoring it")):
+        name, page = "remind_backup_last_success_timestamp_seconds", "backup-failed"
+        found = _age(what, "last success", figures, (name, kind), BACKUP_DUE, page)
+        if found.is_well and not figures["remind_backup_last_run_ok", kind]:
+            found = Finding(what, False, f"failed the last time; {found.words}", page)
+        yield found
 
 
 # What is read in one part is judged in one part, so that what could not be read is never called well.
@@ -138,16 +165,20 @@ def _has_worker() -> bool:
 
 
 def _provider() -> Finding:
+    minutes = 2
     try:
-        outcomes = recent_outcomes()
+        outcomes = recent_outcomes(minutes)
+        if not outcomes:
+            outcomes = recent_outcomes(minutes := 15)
     except DatabaseError as error:
         return Finding(
             "provider", False, f"the last outcomes could not be read ({type(error).__name__})", "database-down"
         )
     answered = outcomes.pop(Outcome.ANSWERED, 0)
     troubles = ", ".join(f"{Outcome(name).label}: {count}" for name, count in outcomes.items())
-    words = f"{answered} answered in 15 minutes{f'; {troubles}' if troubles else ''}"
-    return Finding("provider", sum(outcomes.values()) <= answered, words, "provider")
+    words = f"{answered} answered in {minutes} minutes{f'; {troubles}' if troubles else ''}"
+    failed = sum(outcomes.values())
+    return Finding("provider", failed <= NOT_ANSWERED * (answered + failed), words, "provider")
 
 
 def _cache(figures: Figures) -> Finding:

@@ -46,7 +46,44 @@ def test_a_service_that_is_well(status, start):
 
     assert {what: words for what, (is_well, words) in found.items() if not is_well} == {}
     assert code == 0
-    assert found["provider"] == (True, "1 answered in 15 minutes")
+    assert found["provider"] == (True, "1 answered in 2 minutes")
+
+
+def test_what_fails_now_is_said_whatever_was_well_before(status, start, provider):
+    service = start(status.database)
+    token = service.issue()
+    for mode in ("ok", "ok", "html"):
+        provider.mode = mode
+        service.suggest(token)
+    status.database.sql(
+        "INSERT INTO remind_site_backuprun (kind, name, started_at, ended_at, ok, detail, bytes)"
+        " SELECT kind, 'x', now(), now() - age * interval '1 minute', age > 1, '', 1"
+        " FROM unnest(ARRAY['backup', 'verify']) AS kind, generate_series(1, 2) AS age"
+    )
+
+    found, _ = status(SITE_URL=service.url)
+
+    assert found["provider"] == (False, "2 answered in 2 minutes; provider answered nonsense: 1")
+    for what in ("backup", "restoring it"):
+        assert not found[what][0]
+        assert found[what][1].startswith("failed the last time; last success")
+
+
+@pytest.mark.parametrize(("minutes", "is_well"), [(2, True), (5, False)])
+def test_an_abandoned_reservation_is_wrong_once_it_should_have_been_swept_up(status, start, minutes, is_well):
+    service = start(status.database)
+    service.suggest(service.issue())
+    status.database.sql(
+        "INSERT INTO billing_usagerecord (license_id, plan_id, month, state, outcome, request_id, model, input_tokens,"
+        " cached_tokens, output_tokens, usage_missing, provider_cost_usd, charge_cents, created_at)"
+        " SELECT license_id, plan_id, month, 'reserved', '', 'x', model, 0, 0, 0, false, 0, 0,"
+        " now() - %s * interval '1 minute' FROM billing_usagerecord",
+        minutes,
+    )
+
+    found, _ = status()
+
+    assert found["reservations"] == (is_well, "1 open, 1 abandoned")
 
 
 def test_what_is_wrong_is_named_with_its_page(status):
@@ -93,6 +130,19 @@ def test_a_database_that_is_away_keeps_it_from_nothing_else(status):
     assert code == 1
     assert not found["database"][0]
     assert found["cache"] == (True, "answers")
+
+
+def test_one_that_takes_no_more_connections_is_not_called_down(status, template):
+    role = f"full_{status.database.url.rsplit('/', 1)[1].split('?')[0]}"
+    status.database.sql(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+    try:
+        done = run_command(
+            "status", env={"DATABASE_URL": status.database.url.replace("postgres:", f"{role}:", 1)}, check=False
+        )
+    finally:
+        status.database.sql(f"DROP ROLE {role}")
+    assert "too many connections" in done.stdout
+    assert "docs/runbooks/connections-exhausted.md" in done.stdout
 
 
 def test_a_database_that_says_nothing_is_not_waited_for(status):
