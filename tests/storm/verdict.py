@@ -13,6 +13,7 @@ PROMISED = 25.0  # seconds to any answer
 RECOVERED = 5.0  # seconds after a fault within which the service answers as usual
 # A reservation's time (60 s) and two sweeps, since a sweep may be killed.
 RELEASED_WITHIN = 180  # seconds
+ENDED = ("done", "canceled")  # a token's mail is called off where its license was refunded before it left
 DATABASE_FAULTS = {"restart_postgres_fast", "restart_postgres_immediate", "cut_database", "delay_database"}
 # What of a request's outcomes is not as usual, and the faults that may cause it. The cache's and the worker's may not.
 CAUSES = {
@@ -144,7 +145,9 @@ def nothing_left_open(database: Database, ledger: Ledger) -> Iterator[str]:
     for request_id, seconds in ledger.late.items():
         yield f"{request_id} was reserved for {seconds:.0f} s"
     for table in ("billing_mail", "billing_errand"):
-        if states := dict(database.sql(f"SELECT state, count(*) FROM {table} WHERE state <> 'done' GROUP BY state")):
+        if states := dict(
+            database.sql(f"SELECT state, count(*) FROM {table} WHERE state NOT IN {ENDED} GROUP BY state")
+        ):
             yield f"{table}: {states}"
 
 
