@@ -10,7 +10,7 @@ PROCESSES ?= 3
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
-.PHONY: run test browser drill screenshots faults check secrets audit format lock
+.PHONY: run test browser drill screenshots faults bench bench-peers bench-growth bench-soak bench-users check secrets audit format lock
 
 run: $(VENV)/.run
 	@$(TRYOUT) $(BIN)/python manage.py migrate --verbosity 0
@@ -27,6 +27,18 @@ browser: $(VENV)/.dev
 # Load while everything dies; SEEDS=20 for more, ARGS="--first 7" to begin with another seed.
 faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.storm --seeds $(or $(SEEDS),3) $(ARGS)
+
+# How fast, beside bare views, and beside LiteLLM's proxy (which it installs into .venv-peers); under 10 minutes each, on a
+# machine that does nothing else. docs/benchmarks/ is written. ARGS="--seconds 2 --rounds 1 --out /tmp/b" only to try.
+bench: $(VENV)/.dev
+	@$(BIN)/python -m tests.load paid $(ARGS)
+
+bench-peers: $(VENV)/.dev
+	@$(BIN)/python -m tests.load peers $(ARGS)
+
+# With ten million ledger entries (up to 40 minutes and 15 GB of disk); 10 minutes on end; 1,000 users for 3 minutes.
+bench-growth bench-soak bench-users: bench-%: $(VENV)/.dev
+	@$(BIN)/python -m tests.load $* $(ARGS)
 
 # Point-in-time recovery, on a PostgreSQL of its own; needs Debian's pgbackrest and postgresql.
 drill: $(VENV)/.run

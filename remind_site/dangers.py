@@ -1,6 +1,6 @@
 """Settings that work and are dangerous in production; `check --deploy` names each, with an id and a hint.
 
-remind.E160 to E169   settings and networks; E170 to E175 what the database and the cache say of themselves
+remind.E160 to E169   settings and networks; E170 to E178 what the database and the cache say of themselves
 remind.W180 to W189   what is safe in some networks only, or by intention
 
 What production lacks altogether, and what can't work at all, is in `remind_site.checks`; Django's own warnings
@@ -15,6 +15,7 @@ from os import environ
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
@@ -32,7 +33,8 @@ NOT_SENT = {"console", "file", "memory", "dummy"}
 
 @checks.register(deploy=True)
 def nothing_is_dangerous(**kwargs: Any) -> list[CheckMessage]:
-    return [*_messages(_settings()), *_messages(_networks()), *_messages(_database()), *_messages(_cache())]
+    rows = (_settings(), _networks(), _database(), _pooler(), _cache())
+    return [message for found in rows for message in _messages(found)]
 
 
 def _settings() -> Iterator[Row]:
@@ -167,7 +169,7 @@ def _database() -> Iterator[Row]:
     needed = settings.WEB_CONCURRENCY * settings.DATABASE_POOL_MAX + OTHER_CONNECTIONS
     yield (
         "E172",
-        needed > connections,
+        not settings.DATABASE_POOLER_URL and needed > connections,
         f"This machine may open {needed} connections (WEB_CONCURRENCY times DATABASE_POOL_MAX, and"
         f" {OTHER_CONNECTIONS}); the database takes {connections}.",
         "Lower one of the two, or raise max_connections; each further machine needs as many again.",
@@ -177,6 +179,40 @@ def _database() -> Iterator[Row]:
         commits == "off",
         "The database's synchronous_commit is off: a charge could be answered for and then be lost in a crash.",
         "Switch it on.",
+    )
+
+
+def _pooler() -> Iterator[Row]:
+    """What web processes find behind DATABASE_POOLER_URL."""
+    if not settings.DATABASE_POOLER_URL:
+        return
+    names = list(settings.DATABASE_TIMEOUTS)
+    here = "SELECT current_database(), pg_postmaster_start_time()"
+    try:
+        with psycopg.connect(settings.DATABASE_POOLER_URL, connect_timeout=2, prepare_threshold=None) as pooled:
+            shown = [pooled.execute("SELECT current_setting(%s)", [name]).fetchone() for name in names]
+            there = pooled.execute(here).fetchone()
+        with connection.cursor() as cursor:
+            cursor.execute(here)
+            elsewhere = cursor.fetchone() != there
+    except psycopg.Error as error:
+        hint = "Check DATABASE_POOLER_URL and that PgBouncer is up: web processes reach the database only through it."
+        yield "E176", True, f"The database can't be asked through the pooler: {type(error).__name__}.", hint
+        return
+    except DatabaseError:
+        return  # remind.E110 says so
+    unset = [name for name, row in zip(names, shown, strict=True) if row in {None, ("0",)}]
+    yield (
+        "E177",
+        bool(unset),
+        f"Connections of DATABASE_POOLER_URL have no {', '.join(unset)}: one statement that hangs could hold up all.",
+        "Set them in the pooler's connect_query, as deploy/pgbouncer/pgbouncer.ini does.",
+    )
+    yield (
+        "E178",
+        elsewhere,
+        "DATABASE_POOLER_URL leads to another database than DATABASE_URL.",
+        "Let both name the same database of the same server.",
     )
 
 

@@ -210,10 +210,23 @@ DATABASE_POOL_MIN = env.int("DATABASE_POOL_MIN", 10)
 DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", 30)
 
 
+# PgBouncer in transaction mode, in front of DATABASE_URL's database. Web processes go through it; commands and the
+# worker, which need a session of their own (locks, pg_dump, migrations), do not.
+DATABASE_POOLER_URL = env.str("DATABASE_POOLER_URL", "")
+DATABASE_TIMEOUTS = {
+    "statement_timeout": 5000,
+    "lock_timeout": 3000,
+    "idle_in_transaction_session_timeout": 10000,
+}  # ms
+
+
 def database() -> dict[str, Any]:
     """The database of DATABASE_URL, as this kind of process uses it."""
     chosen = env.str("DATABASE_URL", "") or f"sqlite:///{private_folder() / 'remind.sqlite3'}"
-    config: dict[str, Any] = dict(env.dj_db_url("DATABASE_URL", chosen))
+    pooled = WEB_PROCESS and bool(DATABASE_POOLER_URL)
+    config: dict[str, Any] = dict(
+        env.dj_db_url("DATABASE_POOLER_URL") if pooled else env.dj_db_url("DATABASE_URL", chosen)
+    )
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"] == "django.db.backends.sqlite3":
         options.update(
@@ -228,10 +241,10 @@ def database() -> dict[str, Any]:
         for name, value in {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 2}.items():
             options.setdefault(name, value)
         options.setdefault("tcp_user_timeout", 5000)
-        options.setdefault(
-            "options",
-            "-c statement_timeout=5000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000",
-        )
+        if pooled:  # it refuses such options and sets them itself (deploy/pgbouncer); a cursor would outlive its turn
+            config["DISABLE_SERVER_SIDE_CURSORS"] = True
+        else:
+            options.setdefault("options", " ".join(f"-c {name}={ms}" for name, ms in DATABASE_TIMEOUTS.items()))
         options["pool"] = {
             "min_size": min(DATABASE_POOL_MIN, DATABASE_POOL_MAX),
             "max_size": DATABASE_POOL_MAX,
