@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.load import machine, peer, trips
 from tests.load.client import Job
-from tests.load.drive import Measured, measure, paid, rounds, say
+from tests.load.drive import Books, Measured, measure, paid, rounds, say
 from tests.load.filling import LICENSES, fill
 from tests.load.report import Report, digits, ratio
 from tests.load.users import crowd
@@ -147,7 +147,9 @@ def bench_users(world: World, options: Options) -> Report:
     report = _report(world, options, "users", f"{options.users:,} users who think 5 to 10 seconds")
     shop = Shop(world)
     world.provider.set_delay(1.0)
+    books = Books(world, shop.database)
     found = crowd(world, shop.service.port, shop.tokens, options.users, options.seconds)
+    books.must_have(int(found["requests"] - found["errors"]))
     report.say(f"The provider takes 1 s. {options.seconds:.0f} s in all, 20 of them until all users are there.")
     report.rows(["", ""], [[name, digits(value)] for name, value in found.items()])
     return report
