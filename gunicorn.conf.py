@@ -18,6 +18,7 @@ from remind_site import handover  # noqa: E402
 from remind_site.environment import env  # noqa: E402
 from remind_site.logs import configuration  # noqa: E402
 from remind_site.stopping import let_nobody_in_first  # noqa: E402
+from remind_site.worker import ServiceWorker  # noqa: E402
 
 workers = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)
 threads = env.int("WEB_THREADS", 100)
@@ -25,7 +26,7 @@ threads = env.int("WEB_THREADS", 100)
 os.environ.update(REMIND_WEB_PROCESS="1", WEB_CONCURRENCY=str(workers), WEB_THREADS=str(threads))
 
 bind = env.str("BIND", "") or f"0.0.0.0:{env.int('PORT', 8000)}"
-worker_class = "remind_site.worker.ServiceWorker"
+worker_class = ServiceWorker  # imported, not named, so that `gunicorn --check-config` finds what is wrong with it
 worker_connections = max(2000, threads * 4)
 backlog = 2048
 keepalive = 75  # seconds; longer than the usual proxy's, so that it is the proxy that closes

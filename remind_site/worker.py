@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 import struct
+import sys
 import time
 import uuid
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from typing import Any
 
 import structlog
 from gunicorn import util
+from gunicorn.arbiter import Arbiter
 from gunicorn.http import errors
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
@@ -40,6 +42,14 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
     """See the module."""
 
     sockets: list[Any]  # that are listened on
+
+    def load_wsgi(self) -> None:
+        """Load the application, or say in the log why not; gunicorn would say it once more, bare, between its lines."""
+        try:
+            super().load_wsgi()
+        except Exception:
+            logger.exception("the application can't be loaded")
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def run(self) -> None:
         """Serve; the application is loaded."""

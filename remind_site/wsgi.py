@@ -2,14 +2,14 @@
 
 import os
 
-from django.core.management import call_command
+from django.core.management.base import BaseCommand
 from django.core.wsgi import get_wsgi_application
 
 from remind_site.sentry import OwnTraces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "remind_site.settings")
 application = OwnTraces(get_wsgi_application())
-call_command("check")
+BaseCommand().check()  # as `manage.py check`, without its line that all is well, which is no JSON
 
 from remind_site.metrics import requests, sampler  # noqa: E402  # they need the settings, and those checked
 from suggestions.providers import configured  # noqa: E402

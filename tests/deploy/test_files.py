@@ -3,6 +3,7 @@
 import configparser
 import fnmatch
 import json
+import os
 import re
 import shlex
 import shutil
@@ -43,7 +44,7 @@ def runs(command):
     words = command if isinstance(command, list) else shlex.split(command)
     if "manage.py" in words:
         return words[words.index("manage.py") + 1] in get_commands()
-    return words[0].rpartition("/")[2] == "gunicorn" and words[1:] == ["remind_site.wsgi"]
+    return words[0].rpartition("/")[2] == "gunicorn" and words[-1] == "remind_site.wsgi"
 
 
 def test_the_image_has_the_code_and_nothing_else():
@@ -187,7 +188,6 @@ import importlib.util, sys
 spec = importlib.util.spec_from_file_location("conf", "gunicorn.conf.py")
 conf = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(conf)
-importlib.import_module(conf.worker_class.rpartition(".")[0])
 conf.process_files.retire(0)
 conf.on_exit(None)
 print(*(module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)), sep="\\n")
@@ -206,6 +206,30 @@ def test_what_a_reload_keeps_is_named():
         part for part in DOCUMENTS[0].read_text().split("\n\n") if part.startswith("`systemctl reload remind-web`")
     ]
     assert kept == set(re.findall(r"`(\w+/[\w/]+\.py)`", paragraph))
+
+
+def test_a_reload_is_refused_what_a_worker_could_not_load(tmp_path):
+    """By the unit's first ExecReload: in a module that only workers import, and in one that only gunicorn does."""
+    for code in CODE:
+        shutil.copytree(ROOT / code, tmp_path / code)
+    for name in ("gunicorn.conf.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    text = (ROOT / "deploy" / "systemd" / "remind-web.service").read_text()
+    first = re.findall(r"^ExecReload=\S+/(gunicorn .*)$", text, re.MULTILINE)[0]
+    env = {**os.environ, "AI_PROVIDER": "openai", "OPENAI_API_KEY": "of-nobody"}
+
+    def check():
+        command = [sys.executable, "-m", *shlex.split(first)]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)  # noqa: PLW1510
+
+    well = check()
+    assert (well.returncode, well.stdout, well.stderr) == (0, "", "")
+    for name in ("suggestions/providers/openai.py", "remind_site/worker.py"):
+        module = tmp_path / name
+        good = module.read_text()
+        module.write_text(f"{good}\ndef broken(:\n")
+        assert check().returncode != 0, name
+        module.write_text(good)
 
 
 def test_each_dependency_has_its_reason():

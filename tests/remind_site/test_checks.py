@@ -252,3 +252,4 @@ def test_the_server_itself_does_not_start_with_them(production):
     )
     assert done.returncode != 0
     assert "remind.E003" in done.stderr
+    assert [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("{")] == []
