@@ -128,6 +128,7 @@ def test_the_service_behind_it(behind):
         308,
         "https://api.example.com/api/v1/ai",
     )
+    assert redirect.headers["Server"] == "nginx"
     plain.close()
 
     # Sizes: the service's own words, then nginx's in the same form.
@@ -136,6 +137,23 @@ def test_the_service_behind_it(behind):
     status, headers, text = proxy.ask("POST", "/api/v1/ai", "x" * 600_000, **bearer)
     assert (status, json.loads(text)["code"]) == (413, "too_large")
     assert json.loads(text)["request_id"] == headers["X-Request-ID"]
+
+    # What nginx itself does not understand, in that form too, and without its version.
+    for method, path, more, expected in (
+        ("GET", "/" + "x" * 9_000, {}, (414, "too_large")),
+        ("GET", "/health", {"X-Long": "x" * 9_000}, (431, "too_large")),
+        ("TRACE", "/health", {}, (405, "method_not_allowed")),
+        ("GET", "/health", {"Content-Length": "many"}, (400, "invalid")),
+    ):
+        status, headers, text = proxy.ask(method, path, **more)
+        assert (status, json.loads(text)["code"]) == expected
+        assert (headers["Content-Type"], headers["Server"]) == ("application/json", "nginx")
+        assert json.loads(text)["request_id"] == headers["X-Request-ID"]
+    in_the_clear = http.client.HTTPConnection("127.0.0.1", proxy.https, timeout=LIVELY)
+    in_the_clear.request("GET", "/health", headers={"Host": "api.example.com"})
+    refused = in_the_clear.getresponse()
+    assert (refused.status, json.loads(refused.read())["code"]) == (400, "invalid")
+    in_the_clear.close()
 
     # Figures are not for the public.
     for path in ("/metrics", "/metrics/"):
