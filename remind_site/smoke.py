@@ -118,11 +118,12 @@ class Service:
                 return Answer(response.status_code, response.headers, _read(response, ends))
         except httpx2.TimeoutException:
             raise Unreachable(
-                "no answer in time", "Is the process alive, and does the load balancer reach it? See its log."
+                f"no answer in time: {address}",
+                "Is the process alive, and does the load balancer reach it? See its log.",
             ) from None
         except httpx2.HTTPError as error:
             raise Unreachable(
-                f"it can't be reached ({_reason(error)})",
+                f"it can't be reached ({_reason(error)}): {address}",
                 "Check the address, the name in the DNS, the port, the certificate, and that the service runs.",
             ) from None
 
@@ -142,9 +143,9 @@ def _read(response: httpx2.Response, ends: float) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """The system's words for a failed connection, without addresses."""
+    """The system's words for a failed connection, or TLS's for a certificate that is not believed."""
     words = re.sub(r"^\[[^\]]*\]\s*", "", str(error)).partition("(_ssl")[0].strip()
-    return words if re.fullmatch(r"[A-Za-z ,.:'-]{3,120}", words) else type(error).__name__
+    return words if re.fullmatch(r"[A-Za-z0-9 ,.:'-]{3,160}", words) else type(error).__name__
 
 
 def health(service: Service) -> str:
@@ -183,20 +184,22 @@ def https(service: Service) -> str:
             return "no HTTPS to look at, at this address"
         raise Problem("the address is not https: tokens would travel in the clear", "Give the https address.")
     host = urlsplit(service.url).hostname or ""
+    address = f"http://{f'[{host}]' if ':' in host else host}/api/v1/docs"
     try:
-        plain = service.get(f"http://{f'[{host}]' if ':' in host else host}/api/v1/docs")
+        plain = service.get(address)
     except Unreachable:
         plain = None  # a door that is shut needs no redirect
     if plain and (plain.status not in {301, 308} or not plain.headers.get("Location", "").startswith("https://")):
         raise Problem(
-            f"plain http answered {plain.status} in place of a redirect", "Set HTTPS_ONLY=on, or redirect in the proxy."
+            f"plain http answered {plain.status} in place of a redirect: {address}",
+            "Set HTTPS_ONLY=on, or redirect in the proxy.",
         )
     seconds = re.search(r"max-age=(\d+)", service.get("/api/v1/docs").headers.get("Strict-Transport-Security", ""))
     if seconds is None or int(seconds[1]) < 180 * 24 * 3600:
         raise Problem(
             "HSTS is missing, or for less than half a year", "Set HTTPS_ONLY=on, and let the proxy keep the header."
         )
-    return f"plain http is {'redirected' if plain else 'not answered'}, and HSTS is on"
+    return f"plain http ({address}) is {'redirected' if plain else 'not answered'}, and HSTS is on"
 
 
 def documentation(service: Service) -> str:

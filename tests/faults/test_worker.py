@@ -1,6 +1,11 @@
 """The worker: what it does on a schedule, as it is deployed."""
 
-from tests.service import run_command, wait_until
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.service import LIVELY, run_command, wait_until
 
 STALE = """
 from datetime import timedelta
@@ -27,3 +32,26 @@ def test_housekeeping_runs_by_itself(database, start_worker):
     )
 
     assert database.value("SELECT used FROM billing_monthlyusage") == 0
+
+
+def alive(session):
+    """How many processes of a session run."""
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, its_session = path.read_text().rpartition(") ")[2].split()[:4]
+        except OSError:  # gone meanwhile
+            continue
+        states += [state] if int(its_session) == session else []
+    return len(states) - states.count("Z")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_nothing_of_it_is_left_when_its_first_process_is_killed(database, start_worker):
+    worker = start_worker(database)
+    wait_until(lambda: alive(worker.pid) > 3, timeout=90, what="the worker's processes")
+
+    worker.kill()
+    worker.wait(LIVELY)
+
+    wait_until(lambda: alive(worker.pid) == 0, what="its children to end")

@@ -6,6 +6,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx2
 import pytest
 
 from licenses import tokens
@@ -115,8 +116,27 @@ def test_a_provider_that_fails_is_told(deployed, licensed):
 def test_a_service_that_is_down_is_told_at_once(token_file):
     done = smoke(f"http://127.0.0.1:{free_port()}", "--token-file", token_file)
     assert done.returncode == 1
-    assert "✗ it can't be reached (Connection refused)" in done.stdout
+    assert "✗ it can't be reached (Connection refused): http://127.0.0.1:" in done.stdout
     assert done.stdout.count("✗") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("unable to get local issuer certificate", "unable to get local issuer certificate"),
+        ("IP address mismatch, certificate is not valid for '10.0.0.1'.", "certificate is not valid for '10.0.0.1'."),
+    ],
+)
+def test_a_certificate_that_is_not_believed_is_told(words, reason):
+    def refuse(request):
+        raise httpx2.ConnectError(f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {words} (_ssl.c:1006)")
+
+    service = smoke_module.Service("https://10.0.0.1", "", origin="")
+    service.client = httpx2.Client(transport=httpx2.MockTransport(refuse))
+    with service.client, pytest.raises(smoke_module.Unreachable) as raised:
+        smoke_module.health(service)
+    assert reason in raised.value.found
+    assert raised.value.found.endswith("https://10.0.0.1/health")
 
 
 def test_a_service_that_hangs_is_given_up(token_file, monkeypatch):
@@ -268,4 +288,4 @@ def test_plain_http_may_be_shut(monkeypatch):
     service = smoke_module.Service("https://x", "", origin="")
     with service.client:
         monkeypatch.setattr(service, "get", get)
-        assert smoke_module.https(service) == "plain http is not answered, and HSTS is on"
+        assert smoke_module.https(service) == "plain http (http://x/api/v1/docs) is not answered, and HSTS is on"
