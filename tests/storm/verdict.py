@@ -91,7 +91,7 @@ def clear_answers(attempts: list[Attempt], struck: list[Struck], ledger: Ledger,
     """
     keys_in_doubt = {one.key for one in attempts if one.key and one.outcome in UNCERTAIN}
     for one in attempts:
-        if one.ended - _taken_up(one, struck) > PROMISED:
+        if one.ended - one.began > PROMISED:
             yield f"{one.request_id} waited {one.ended - one.began:.1f} s for '{one.outcome}'; {_near(one, struck)}"
         if one.outcome == "answered" or (one.outcome == "quota_exhausted" and one.license not in ample):
             continue
@@ -182,12 +182,6 @@ def reminders(attempts: list[Attempt]) -> dict[str, list[Attempt]]:
     for one in attempts:
         grouped[one.key or one.request_id].append(one)
     return grouped
-
-
-def _taken_up(attempt: Attempt, struck: list[Struck]) -> float:
-    """From when on the 25 seconds count: a web process that dies meanwhile leaves those who wait to one that starts."""
-    kills = [one.began for one in struck if one.name == "kill_web_worker" and attempt.began < one.began < attempt.ended]
-    return max([attempt.began, *kills])
 
 
 def _lost_its_connection(attempt: Attempt, struck: list[Struck], ledger: Ledger) -> bool:
