@@ -6,6 +6,7 @@ call and added to after it, so it can be overrun by the calls that are open at t
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -22,10 +23,15 @@ def add(entry: UsageRecord, cost_usd: Decimal) -> None:
     """Add what an entry's call cost to the UTC day on which it began; inside the entry's own transaction."""
     if not cost_usd:
         return
-    row = {"day": entry.created_at.date(), "slot": entry.license_id % DailySpend.SLOTS}
+    row = slot_of(entry)
     if not _increase(row, cost_usd):
         DailySpend.objects.bulk_create([DailySpend(**row)], ignore_conflicts=True)
         _increase(row, cost_usd)
+
+
+def slot_of(entry: UsageRecord) -> dict[str, Any]:
+    """Which of the day's rows an entry's cost is added to."""
+    return {"day": entry.created_at.date(), "slot": entry.license_id % DailySpend.SLOTS}
 
 
 def spent_on(day: date) -> Decimal:
@@ -33,10 +39,15 @@ def spent_on(day: date) -> Decimal:
     return DailySpend.objects.filter(day=day).aggregate(total=Sum("cost_usd"))["total"] or Decimal(0)
 
 
-def is_spent(day: date) -> bool:
-    """Whether the day's budget, where there is one, is used up."""
+def is_limited() -> bool:
+    """Whether there is a budget at all."""
+    return settings.AI_DAILY_BUDGET_USD is not None
+
+
+def is_used_up_by(spent_usd: Decimal) -> bool:
+    """Whether that is all that the budget, where there is one, allows for a day."""
     allowed: Decimal | None = settings.AI_DAILY_BUDGET_USD
-    return allowed is not None and spent_on(day) >= allowed
+    return allowed is not None and spent_usd >= allowed
 
 
 def note_spent(day: date) -> None:
@@ -55,7 +66,7 @@ def send_notices() -> int:
     return sum(_send(notice) for notice in OperatorNotice.objects.filter(sent_at=None))
 
 
-def _increase(row: dict[str, object], cost_usd: Decimal) -> bool:
+def _increase(row: dict[str, Any], cost_usd: Decimal) -> bool:
     return DailySpend.objects.filter(**row).update(cost_usd=F("cost_usd") + cost_usd) == 1
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError
+from django.db.models import Exists
 from django.utils import timezone
 
 from billing.errors import IdempotencyInProgress, IdempotencyMismatch
@@ -21,6 +22,7 @@ from licenses.models import License
 
 LIFETIME = timedelta(hours=24)
 RETRY_AFTER = 2  # seconds
+ONE_KEY = "one_key_a_license"  # the constraint that a key taken twice violates
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ def recall(claim: Claim) -> dict[str, Any] | None:
     if row.answer is not None:
         return dict(row.answer)
     raise IdempotencyInProgress(retry_after=RETRY_AFTER)
+
+
+def is_known(license: Any, key: str) -> Exists:
+    """Whether the license sent this key before, as a piece of a query about the license."""
+    return Exists(IdempotencyKey.objects.filter(license=license, key=key))
 
 
 def claim(wanted: Claim, entry: UsageRecord) -> None:

@@ -7,6 +7,9 @@
 Each step is one short transaction and holds only if the entry is still in the state before it, so that of two
 that try, one wins. Locks are taken in one order: entry, counter, key, the day's spend. What keys mean is in
 `billing.idempotency`.
+
+What each paid request does, reserve and settle, is there twice: `billing.steps` for any database, and `billing.fast`,
+one statement each, for PostgreSQL. Whatever is decided is decided here, and all that is rare is written once.
 """
 
 from collections.abc import Mapping
@@ -21,7 +24,7 @@ from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
-from billing import budget, idempotency, metrics, prices
+from billing import budget, fast, idempotency, metrics, prices, steps
 from billing.errors import IdempotencyInProgress, QuotaExhausted
 from billing.models import MISFIRES, BonusGrant, ModelPrice, MonthlyUsage, Outcome, UsageRecord
 from billing.months import month_of, start_of_next
@@ -108,30 +111,17 @@ def settle(reservation: Reservation, usage: Usage | None, answer: Mapping[str, A
     used = usage or Usage()
     cost = prices.provider_cost(price, used)
     charge = prices.charge_cents(price, used)
-    with transaction.atomic():
-        settled = UsageRecord.objects.filter(pk=entry.pk, state=State.RESERVED).update(
-            **_closing(State.SETTLED, Outcome.ANSWERED, used, cost),
-            charge_cents=charge,
-            usage_missing=usage is None,
-        )
-        if not settled:
-            settled_before = _settled_before(reservation, answer)
-            if settled_before is None:
-                _note_late_cost(reservation, used, cost)
-            else:  # what was committed then was not counted then
-                metrics.settled(charge, used, cost)
-            return settled_before
-        counter = MonthlyUsage.objects.filter(license=entry.license_id, month=entry.month)
-        counter.update(charged_cents=F("charged_cents") + charge)
-        total = {
-            **answer,
-            "cost_cents": charge,
-            "quota_remaining": _remaining(reservation),
-        }
-        idempotency.keep_answer(entry, total)
-        budget.add(entry, cost)
-        metrics.settled(charge, used, cost)
-    return total
+    closing = {
+        **_closing(State.SETTLED, Outcome.ANSWERED, used, cost),
+        "charge_cents": charge,
+        "usage_missing": usage is None,
+    }
+    settle_in = fast.settle if fast.is_available() else steps.settle
+    whole = settle_in(entry, closing, reservation.monthly_quota, answer)
+    if whole is None:
+        return _closed_before(reservation, answer, used, cost)
+    metrics.settled(charge, used, cost)
+    return whole
 
 
 def recall(claim: idempotency.Claim) -> dict[str, Any] | None:
@@ -262,51 +252,30 @@ def _try_reserve(
     key: idempotency.Claim | None,
     now: datetime,
 ) -> Reservation | None:
-    month = month_of(now)
-    with transaction.atomic():
-        if not _take_unit(license, month):
-            return None
-        price = prices.price_at(model, now)
-        entry = UsageRecord.objects.create(
-            license=license,
-            token=token,
-            plan=license.plan,
-            month=month,
-            request_id=request_id,
-            model=model,
-            price=price,
-            created_at=now,
-        )
-        if key is not None:
-            idempotency.claim(key, entry)
-        blocked = _blocked(license, month, price, now)
-        metrics.reserved()
-    return Reservation(entry, price, license.monthly_quota, blocked)
+    entry = UsageRecord(
+        license=license,
+        token=token,
+        plan=license.plan,
+        month=month_of(now),
+        request_id=request_id,
+        model=model,
+        created_at=now,
+    )
+    reserve_in = fast.reserve if fast.is_available() else steps.reserve
+    taken = reserve_in(entry, license.monthly_quota, key)
+    if taken is None:
+        return None
+    metrics.reserved()
+    return Reservation(entry, taken.price, license.monthly_quota, _blocked(taken, now))
 
 
-def _take_unit(license: License, month: date) -> bool:
-    if _increment(license, month):
-        return True
-    # No unit left, or nobody made the month's counter before; several may be making it at this moment.
-    MonthlyUsage.objects.bulk_create([MonthlyUsage(license=license, month=month)], ignore_conflicts=True)
-    return _increment(license, month)
-
-
-def _increment(license: License, month: date) -> bool:
-    left = MonthlyUsage.objects.filter(license=license, month=month, used__lt=F("bonus_units") + license.monthly_quota)
-    return left.update(used=F("used") + 1) == 1
-
-
-def _blocked(license: License, month: date, price: ModelPrice | None, now: datetime) -> Outcome | None:
-    if price is None:
+def _blocked(taken: steps.Taken, now: datetime) -> Outcome | None:
+    if taken.price is None:
         return Outcome.PRICE_MISSING
-    if budget.is_spent(now.date()):
+    if budget.is_used_up_by(taken.spent_usd):
         budget.note_spent(now.date())
         return Outcome.BUDGET_SPENT
-    too_many = MonthlyUsage.objects.filter(
-        license=license, month=month, misfires_on=now.date(), misfires__gte=MISFIRES_A_DAY
-    )
-    return Outcome.MISFIRES_SPENT if too_many.exists() else None
+    return Outcome.MISFIRES_SPENT if taken.misfires >= MISFIRES_A_DAY else None
 
 
 def _release(entry: UsageRecord, outcome: Outcome, used: Usage, cost: Decimal) -> bool:
@@ -330,12 +299,21 @@ def _count_misfire(counter: Any) -> None:
     counter.update(misfires=Case(When(misfires_on=today, then=F("misfires") + 1), default=Value(1)), misfires_on=today)
 
 
-def _settled_before(reservation: Reservation, answer: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The answer as committed, where an earlier try to settle got through and only its confirmation was lost."""
-    entry = UsageRecord.objects.filter(pk=reservation.entry.pk, state=State.SETTLED).first()
-    if entry is None:
-        return None
-    return {**answer, "cost_cents": entry.charge_cents, "quota_remaining": _remaining(reservation)}
+def _closed_before(
+    reservation: Reservation, answer: Mapping[str, Any], used: Usage, cost: Decimal
+) -> dict[str, Any] | None:
+    """What became of an entry that could not be settled.
+
+    An earlier try may have got through, and only its confirmation was lost: then the answer is as it was committed,
+    and counted now. Else the reservation was given up, and only the cost is noted.
+    """
+    with transaction.atomic():
+        entry = UsageRecord.objects.filter(pk=reservation.entry.pk, state=State.SETTLED).first()
+        if entry is None:
+            _note_late_cost(reservation, used, cost)
+            return None
+        metrics.settled(entry.charge_cents, used, cost)
+        return {**answer, "cost_cents": entry.charge_cents, "quota_remaining": _remaining(reservation)}
 
 
 def _note_late_cost(reservation: Reservation, used: Usage, cost: Decimal) -> None:
@@ -368,7 +346,7 @@ def _closing(state: UsageRecord.State, outcome: Outcome, used: Usage, cost: Deci
 def _remaining(reservation: Reservation) -> int:
     entry = reservation.entry
     counter = MonthlyUsage.objects.get(license=entry.license_id, month=entry.month)
-    return max(0, reservation.monthly_quota + counter.bonus_units - counter.used)
+    return counter.remaining(reservation.monthly_quota)
 
 
 def _exhausted(license: License, month: date, now: datetime) -> QuotaExhausted:

@@ -1,10 +1,11 @@
 """From a token in a request to the license that may act: where the token may stand, and whose it is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -41,12 +42,21 @@ def presented_token(request: HttpRequest, body: Mapping[str, Any]) -> str:
 
 
 class LicenseTokenAuthentication(BaseAuthentication):
-    """DRF's authentication by the token that the middleware found on the request and put there."""
+    """DRF's authentication by the token that the middleware found on the request and put there.
+
+    `tokens` says among which it is looked for, with what a view wants to know in the same round trip.
+    """
+
+    def __init__(self, tokens: Callable[[Request], "QuerySet[LicenseToken]"]) -> None:
+        self._tokens = tokens
 
     def authenticate(self, request: Request) -> tuple[Holder, LicenseToken]:
         """Raises the Refusal that says why this token opens nothing now."""
         now = timezone.now()
-        token = _find(service_request(request).license_token)
+        try:
+            token = self._tokens(request).get(digest=tokens.digest(service_request(request).license_token))
+        except LicenseToken.DoesNotExist:
+            raise TokenInvalid from None
         structlog.contextvars.bind_contextvars(license_id=token.license_id, token_id=token.pk)
         decisions.require_active(token.license, now, token)
         token.touch(now)
@@ -59,10 +69,3 @@ class LicenseTokenAuthentication(BaseAuthentication):
 def _bearer(request: HttpRequest) -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _find(token: str) -> LicenseToken:
-    try:
-        return LicenseToken.objects.select_related("license__plan").get(digest=tokens.digest(token))
-    except LicenseToken.DoesNotExist:
-        raise TokenInvalid from None

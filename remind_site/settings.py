@@ -209,6 +209,8 @@ CORS_URLS_REGEX = r"^/(api/|health)"
 DATABASE_POOL_MIN = env.int("DATABASE_POOL_MIN", 10)
 DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", 30)
 
+LEDGER_IN_ONE_STATEMENT = env.bool("LEDGER_IN_ONE_STATEMENT", True)
+
 
 # PgBouncer in transaction mode, in front of DATABASE_URL's database. Web processes go through it; commands and the
 # worker, which need a session of their own (locks, pg_dump, migrations), do not.

@@ -4,6 +4,7 @@ import re
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.db.models import OuterRef, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,6 +12,7 @@ from rest_framework.response import Response
 from billing import idempotency
 from billing.errors import QuotaExhausted
 from licenses.errors import Invalid, RateLimited
+from licenses.models import LicenseToken
 from licenses.requests import service_request
 from licenses.views import LicensedView, count_against_license
 from suggestions import flow
@@ -23,6 +25,11 @@ VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 
 class SuggestReminderView(LicensedView):
     """A rough reminder in, a better one out, within the license's limits."""
+
+    def tokens(self, request: Request) -> "QuerySet[LicenseToken]":
+        """Says also whether the request's Idempotency-Key was sent before (as few are): `key_is_known`."""
+        found, key = super().tokens(request), _key(request)
+        return found.annotate(key_is_known=idempotency.is_known(OuterRef("license"), key)) if key else found
 
     @extend_schema(
         summary="Turn a rough reminder into a better one",
@@ -40,7 +47,7 @@ class SuggestReminderView(LicensedView):
     )
     def post(self, request: Request) -> Response:
         ask = self._ask(request)
-        answer = flow.recall(ask)
+        answer = flow.recall(ask) if getattr(ask.holder.token, "key_is_known", False) else None
         if answer is None:
             answer = self._suggest(request, ask)
         return Response({name: answer[name] for name in ANSWER_FIELDS})
@@ -62,8 +69,8 @@ class SuggestReminderView(LicensedView):
         # The token was judged before, wherever it came from.
         form = AskSerializer(data={name: value for name, value in raw.json_body.items() if name != "license_token"})
         errors: dict[str, Any] = {} if form.is_valid() else dict(form.errors)
-        key = request.headers.get("Idempotency-Key")
-        if key is not None and not VISIBLE_ASCII.fullmatch(key):
+        key = _key(request)
+        if key is None and "Idempotency-Key" in request.headers:
             errors["Idempotency-Key"] = ["Must be 1 to 255 visible ASCII characters."]
         if errors:
             raise Invalid(errors=errors)
@@ -78,3 +85,9 @@ class SuggestReminderView(LicensedView):
             request_id=raw.request_id,
             started=raw.started,
         )
+
+
+def _key(request: Request) -> str | None:
+    """The Idempotency-Key, if there is one and it is well-formed."""
+    key = request.headers.get("Idempotency-Key", "")
+    return key if VISIBLE_ASCII.fullmatch(key) else None

@@ -102,6 +102,13 @@ def token(license: License) -> str:
     return lifecycle.add_token(license, by="test")[1]
 
 
+@pytest.fixture(params=[True, False], ids=["one statement", "several statements"])
+def either_way(request: pytest.FixtureRequest, settings: Any) -> bool:
+    """Each way in which the ledger reserves and settles on PostgreSQL."""
+    settings.LEDGER_IN_ONE_STATEMENT = request.param
+    return bool(request.param)
+
+
 Post = Callable[..., Any]
 
 

@@ -160,6 +160,10 @@ class MonthlyUsage(models.Model):
     def __str__(self) -> str:
         return f"{self.license_id} in {self.month:%Y-%m}: {self.used}"
 
+    def remaining(self, monthly_quota: int) -> int:
+        """Units that are left of a monthly quota (before bonus units)."""
+        return max(0, monthly_quota + self.bonus_units - self.used)
+
 
 class BonusGrant(models.Model):
     """Extra units for one license and month, with who gave them and why."""

@@ -1,11 +1,21 @@
-"""Closing steps that are done twice, as after a confirmation that was lost on its way."""
+"""Reserve, settle and release: done twice, as after a confirmation that was lost on its way; and each way alike."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
+from django.db import transaction
+from django.utils import timezone
 
 from billing import quota
-from billing.models import DailySpend, MonthlyUsage, UsageRecord
+from billing.errors import QuotaExhausted
+from billing.idempotency import KeyTaken, claim_for
+from billing.models import DailySpend, IdempotencyKey, ModelPrice, MonthlyUsage, OperatorNotice, UsageRecord
 from billing.usage import Usage
+from licenses import lifecycle
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 USED = Usage(60, 0, 25)
 
@@ -56,9 +66,6 @@ def test_what_is_settled_can_not_be_released_and_the_other_way_round(reservation
 
 
 def test_the_largest_quota_takes_the_largest_bonus(license, token):
-    from datetime import UTC, datetime
-
-    from licenses import lifecycle
     from licenses.models import MOST
 
     lifecycle.change_limits(license, quota=MOST, rate=None, by="test")
@@ -68,3 +75,84 @@ def test_the_largest_quota_takes_the_largest_bonus(license, token):
     reservation = quota.reserve(license, license.tokens.get(), model="gpt-5-nano", request_id="one")
 
     assert quota.release(reservation, "provider_timeout") == MOST + 1_000_000
+
+
+@pytest.fixture
+def claim(license):
+    return claim_for(license, "order-66", {"text": "call mum"})
+
+
+def reserve(license, name="one", key=None):
+    return quota.reserve(license, license.tokens.get(), model="gpt-5-nano", request_id=name, key=key)
+
+
+def test_a_key_that_is_taken_takes_no_unit(license, token, claim):
+    first = reserve(license, key=claim)
+
+    with pytest.raises(KeyTaken):
+        reserve(license, "two", key=claim)
+
+    assert MonthlyUsage.objects.get().used == UsageRecord.objects.count() == 1
+    assert quota.settle(first, USED, {})["quota_remaining"] == 999
+
+
+@pytest.mark.parametrize(("allowed", "bonus", "granted"), [(2, 0, 2), (0, 0, 0), (0, 2, 2), (1, 2, 3)])
+def test_units_are_those_of_the_quota_and_the_bonus(license, token, allowed, bonus, granted):
+    lifecycle.change_limits(license, quota=allowed, rate=None, by="test")
+    license.refresh_from_db()
+    if bonus:
+        quota.grant_bonus(license, bonus, month=datetime.now(UTC).date(), by="test", reason="x")
+
+    for number in range(granted):
+        left = quota.settle(reserve(license, str(number)), USED, {})["quota_remaining"]
+        assert left == granted - number - 1
+    with pytest.raises(QuotaExhausted, match=f"{granted}/{granted} used"):
+        reserve(license, "too many")
+
+
+def test_what_may_not_be_asked_is_said(license, token, settings):
+    assert reserve(license).blocked is None
+    MonthlyUsage.objects.update(misfires=5, misfires_on=datetime.now(UTC).date() - timedelta(days=1))
+    assert reserve(license).blocked is None, "those were yesterday's"
+    MonthlyUsage.objects.update(misfires_on=datetime.now(UTC).date())
+    assert reserve(license).blocked == "misfires_spent"
+    settings.AI_DAILY_BUDGET_USD = Decimal("0.03")
+    DailySpend.objects.create(day=datetime.now(UTC).date() - timedelta(days=1), slot=1, cost_usd=Decimal(1))
+    for slot in (1, 2):
+        DailySpend.objects.create(day=datetime.now(UTC).date(), slot=slot, cost_usd=Decimal("0.01"))
+    assert reserve(license).blocked == "misfires_spent"
+    DailySpend.objects.create(day=datetime.now(UTC).date(), slot=3, cost_usd=Decimal("0.01"))
+    assert reserve(license).blocked == "budget_spent"
+    assert OperatorNotice.objects.get().kind == "budget_spent"
+    DailySpend.objects.all().delete()  # which no entry stands for
+    no_price = quota.reserve(license, license.tokens.get(), model="unknown", request_id="x")
+    assert (no_price.blocked, no_price.price) == ("price_missing", None)
+
+
+def test_both_ways_leave_the_same_rows(license, token, claim, settings):
+    """Compared column by column, but for numbers and times."""
+    price = ModelPrice.objects.get(model="gpt-5-nano")
+    price.pk, price.valid_from, price.charged_input = None, timezone.now() + timedelta(days=1), Decimal(1000)
+    price.save()  # which does not hold yet
+
+    def rows():
+        found = {}
+        for model in (UsageRecord, MonthlyUsage, IdempotencyKey, DailySpend):
+            found[model] = list(model.objects.order_by("pk").values())
+            for row in found[model]:
+                for name in ("id", "entry_id", "created_at", "closed_at", "expires_at"):
+                    row[name] = row.get(name) is not None
+        return found
+
+    def story(in_one_statement):
+        settings.LEDGER_IN_ONE_STATEMENT = in_one_statement
+        with transaction.atomic():
+            reserve(license, "still open")
+            answer = quota.settle(reserve(license, key=claim), Usage(600_000, 200, 70_000), {"text": "a'b%s\u00fc"})
+            assert quota.settle(reserve(license, "two"), None, {})["cost_cents"] == 1
+            price = reserve(license, "three").price
+            left = answer, rows(), [getattr(price, field.attname) for field in ModelPrice._meta.concrete_fields]
+            transaction.set_rollback(True)
+        return left
+
+    assert story(True) == story(False)

@@ -39,9 +39,15 @@ class Proxy:
         self._listening.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def notice(self, connection: object, *, from_client: bool, piece: bytes) -> None:
+        """What passes, for those who watch; `connection` tells one from another."""
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,12 +57,18 @@ class Proxy:
             return
         self._open |= {writer, far_writer}
         with suppress(asyncio.CancelledError):  # at the end
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, far_writer, lambda piece: self.notice(writer, from_client=True, piece=piece)),
+                self._pump(far_reader, writer, lambda piece: self.notice(writer, from_client=False, piece=piece)),
+            )
         self._open -= {writer, far_writer}
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, notice: Callable[[bytes], None]
+    ) -> None:
         try:
             while piece := await reader.read(65536):
+                notice(piece)
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 writer.write(piece)

@@ -7,6 +7,10 @@ from tests.service import codes
 MONTH = "month = date_trunc('month', now() at time zone 'utc')"
 
 
+def way(engine):
+    return {"LEDGER_IN_ONE_STATEMENT": str(engine == "postgresql")}
+
+
 def assert_books(service, used):
     database = service.database
     assert database.value("SELECT sum(used) FROM billing_monthlyusage") == used
@@ -15,10 +19,10 @@ def assert_books(service, used):
     assert service.reconcile() == ""
 
 
-@pytest.mark.parametrize("engine", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("engine", ["postgresql", "postgresql in several statements", "sqlite"])
 def test_200_at_once_with_37_units_left_get_37_answers(start, engine, provider, request):
-    if engine == "postgresql":
-        service = start(WEB_CONCURRENCY="2")
+    if engine != "sqlite":
+        service = start(WEB_CONCURRENCY="2", **way(engine))
     else:
         service = start(request.getfixturevalue("sqlite"), WEB_CONCURRENCY="1", REDIS_URL="", WEB_THREADS="200")
     token = service.issue(quota=37)
@@ -49,11 +53,14 @@ def test_the_address_limit_holds_across_processes(start):
     assert sorted(answer.status_code for answer in answers) == [200] * 30 + [429] * 70
 
 
-@pytest.mark.parametrize(("engine", "quota"), [("postgresql", 1), ("postgresql", 100), ("sqlite", 100)])
+@pytest.mark.parametrize(
+    ("engine", "quota"),
+    [("postgresql", 1), ("postgresql", 100), ("postgresql in several statements", 100), ("sqlite", 100)],
+)
 def test_one_key_20_times_at_once_is_one_call_and_one_charge(start, engine, quota, provider, request):
     service = (
-        start()
-        if engine == "postgresql"
+        start(**way(engine))
+        if engine != "sqlite"
         else start(request.getfixturevalue("sqlite"), WEB_CONCURRENCY="1", REDIS_URL="")
     )
     token = service.issue(quota=quota, rate="1/m" if quota > 1 else "1000/m")

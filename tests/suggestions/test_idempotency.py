@@ -11,6 +11,8 @@ from billing.models import IdempotencyKey, MonthlyUsage, UsageRecord
 from licenses import lifecycle
 from tests.fake_provider import completion
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 KEY = {"Idempotency-Key": "order-66"}
 
 
