@@ -73,6 +73,7 @@ function reach(opener) {
 function goOnIn(part, opener) {
   opened = { part, opener };
   const watch = (tries) => {
+    if (opened?.part !== part) return; // closed again
     const stop = [...part.querySelectorAll(STOPS)].find((one) => one.checkVisibility());
     if (stop) stop.focus();
     else if (tries) requestAnimationFrame(() => watch(tries - 1)); // it is not shown yet
@@ -83,7 +84,7 @@ function goOnIn(part, opener) {
 document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(CLICKED).forEach(reach));
 
 window.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || !opened?.part.contains(document.activeElement)) return;
+  if (event.key !== "Escape" || ![opened?.part, opened?.opener].some((one) => one?.contains(document.activeElement))) return;
   if (!opened.opener.getAttribute("x-on:click").includes("filterOpen")) opened.opener.click(); // unfold closes those itself
   opened.opener.focus();
   opened = null;
