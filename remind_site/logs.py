@@ -81,6 +81,8 @@ def configuration(level: int) -> dict[str, Any]:
             "django.server": {"level": "ERROR", "handlers": [], "propagate": True},
             "httpx2": {"level": "WARNING"},
             "psycopg.pool": {"level": "ERROR"},
+            # Imported before this is configured, it has taken a handler of its own, which masks nothing.
+            "django-q": {"level": level, "handlers": [], "propagate": True},
             "gunicorn.error": {"level": level, "handlers": [], "propagate": True, "filters": ["no_stalled_client"]},
         },
     }

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import brotli
+
 from tests.service import wait_until
+
+# The SDK takes brotli where that is installed, as it is beside locust.
+UNPACK = {None: bytes, "gzip": gzip.decompress, "br": brotli.decompress}
 
 
 @dataclass
@@ -74,8 +79,7 @@ class FakeSentry:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 assert self.path == "/api/4/envelope/"
                 assert "sentry_key=0123456789abcdef" in self.headers["X-Sentry-Auth"]  # pragma: allowlist secret
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
+                body = UNPACK[self.headers.get("Content-Encoding")](body)
                 fake.envelopes.append(read(body, f"{self.headers}"))
                 self.send_response(fake.status)
                 self.send_header("Content-Length", "2")

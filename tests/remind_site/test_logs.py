@@ -95,7 +95,7 @@ def test_a_bug_is_logged_with_its_trace_and_without_reminder_or_query(client, to
     from suggestions import flow
 
     client.raise_request_exception = False
-    monkeypatch.setattr(flow, "recall", lambda ask: 1 / 0)
+    monkeypatch.setattr(flow, "suggest", lambda ask: 1 / 0)
     client.post(
         f"/api/v1/ai?license_token={token}", '{"reminder_text": "the blue harbour"}', content_type="application/json"
     )

@@ -260,7 +260,7 @@ def test_a_bug_is_an_internal_error_without_details(client, token, monkeypatch):
     from suggestions import flow
 
     client.raise_request_exception = False
-    monkeypatch.setattr(flow, "recall", lambda ask: 1 / 0)
+    monkeypatch.setattr(flow, "suggest", lambda ask: 1 / 0)
 
     answer = send(client, {"reminder_text": "x"}, token)
 
