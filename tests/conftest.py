@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
+from billing import refusals
 from billing.models import PlanPrice
 from licenses import lifecycle, limits, tokens
 from licenses.models import License, Plan
@@ -70,6 +71,7 @@ def _remember_tokens() -> Iterator[None]:
 def _fresh_process(settings: Any) -> Iterator[None]:
     """Nothing that a process keeps goes from one test to the next."""
     limits._memory = limits.MemoryCounter()
+    refusals.gathered._counts.clear()
     yield
     if limits._make_shared.cache_info().currsize and (shared := limits._shared()):
         shared._redis.connection_pool.disconnect()

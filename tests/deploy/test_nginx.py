@@ -168,7 +168,7 @@ def test_the_service_behind_it(behind):
     service.kill()
     status, headers, text = proxy.ask("GET", f"/api/v1/usage/stats?license_token={token}")
     assert (status, json.loads(text)["code"], headers["Retry-After"]) == (503, "service_unavailable", "5")
+    wait_until(lambda: '"GET /api/v1/usage/stats" 503' in proxy.log(), what="the line about it")
     log = proxy.log()
-    assert '"GET /api/v1/usage/stats" 503' in log
     assert "license_token" not in log
     assert "remind_pro_" not in log
