@@ -14,20 +14,22 @@ from remind_site.metrics import process_files
 # imports: some import prometheus_client, which decides at that moment where it counts.
 process_files.open_folder()
 
-from remind_site import handover  # noqa: E402
+from remind_site import handover, sizing, startup  # noqa: E402
 from remind_site.environment import env  # noqa: E402
 from remind_site.logs import configuration  # noqa: E402
 from remind_site.stopping import let_nobody_in_first  # noqa: E402
 from remind_site.worker import ServiceWorker  # noqa: E402
 
-workers = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)
-threads = env.int("WEB_THREADS", 100)
+startup.forget()
+machine = sizing.this_machine()
+workers = env.int("WEB_CONCURRENCY", sizing.processes(machine, env.str("DATABASE_URL", ""), env.str("REDIS_URL", "")))
+threads = env.int("WEB_THREADS", sizing.threads(machine))
 # The settings are read in each worker; only web processes are to have a connection pool.
-os.environ.update(REMIND_WEB_PROCESS="1", WEB_CONCURRENCY=str(workers), WEB_THREADS=str(threads))
+os.environ["REMIND_WEB_PROCESS"] = "1"
 
 bind = env.str("BIND", "") or f"0.0.0.0:{env.int('PORT', 8000)}"
 worker_class = ServiceWorker  # imported, not named, so that `gunicorn --check-config` finds what is wrong with it
-worker_connections = max(2000, threads * 4)
+worker_connections = sizing.clients(machine, threads)
 backlog = 2048
 keepalive = 75  # seconds; longer than the usual proxy's, so that it is the proxy that closes
 timeout = 60  # seconds without a sign of life from a worker's main thread
@@ -40,8 +42,13 @@ control_socket_disable = True  # signals do; a socket in a home folder is one th
 # Our own middleware writes a line about each request, without the query string, where old clients put the token.
 accesslog = None
 logconfig_dict = configuration(env.log_level("LOG_LEVEL", logging.INFO))
+on_starting = startup.settle
 when_ready = let_nobody_in_first
-on_reload = handover.begin
+
+
+def on_reload(server: Any) -> None:
+    startup.settle_again(server)
+    handover.begin(server)
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -24,7 +24,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from billing import ledger_guard, prices
-from remind_site import sentry
+from remind_site import sentry, sizing
 from remind_site.backups import sealing
 from suggestions.flow import PROVIDER_DONE_BY
 from suggestions.providers import configured_model
@@ -100,8 +100,7 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         (
             "E009",
             min(settings.WEB_CONCURRENCY, settings.WEB_THREADS, settings.DATABASE_POOL_MAX) < 1,
-            "WEB_CONCURRENCY, WEB_THREADS and DATABASE_POOL_MAX must be at least 1.",
-            "Unset them for their defaults.",
+            *sizing.AT_LEAST_ONE,
         ),
         (
             "E010",

@@ -23,9 +23,10 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from redis import Redis, RedisError
 
+from remind_site import sizing
+
 Row = tuple[str, bool, str, str]  # number, whether it applies, problem, hint
 
-OTHER_CONNECTIONS = 8  # the worker's processes, commands, a person looking
 OLDEST_POSTGRES = 15
 CLOCK_MAY_DIFFER = 2.0  # seconds
 NOT_SENT = {"console", "file", "memory", "dummy"}
@@ -146,10 +147,9 @@ def _database() -> Iterator[Row]:
             before = datetime.now(UTC)
             cursor.execute(
                 "SELECT clock_timestamp(), current_setting('server_version_num')::int / 10000,"
-                " current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,"
-                " current_setting('synchronous_commit')"
+                f" ({sizing.CONNECTIONS_SQL}), current_setting('synchronous_commit')"
             )
-            now, version, connections, commits = cursor.fetchone()
+            now, version, takes, commits = cursor.fetchone()
             after = datetime.now(UTC)
     except DatabaseError:
         return  # remind.E110 says so
@@ -166,20 +166,21 @@ def _database() -> Iterator[Row]:
         f"The database is PostgreSQL {version}.",
         f"Use {OLDEST_POSTGRES} or newer.",
     )
-    needed = settings.WEB_CONCURRENCY * settings.DATABASE_POOL_MAX + OTHER_CONNECTIONS
-    yield (
-        "E172",
-        not settings.DATABASE_POOLER_URL and needed > connections,
-        f"This machine may open {needed} connections (WEB_CONCURRENCY times DATABASE_POOL_MAX, and"
-        f" {OTHER_CONNECTIONS}); the database takes {connections}.",
-        "Lower one of the two, or raise max_connections; each further machine needs as many again.",
-    )
+    if not settings.DATABASE_POOLER_URL and (problem := sizing.excess(settings.WEB_CONCURRENCY, _pool(takes), takes)):
+        yield "E172", True, *problem
     yield (
         "E173",
         commits == "off",
         "The database's synchronous_commit is off: a charge could be answered for and then be lost in a crash.",
         "Switch it on.",
     )
+
+
+def _pool(database_takes: int) -> int:
+    """Connections of a web process, as its start settles them."""
+    if settings.DATABASE_POOL_MAX_CHOSEN:
+        return int(settings.DATABASE_POOL_MAX)
+    return sizing.connections(settings.WEB_CONCURRENCY, settings.WEB_THREADS, database_takes)
 
 
 def _pooler() -> Iterator[Row]:

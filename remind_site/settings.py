@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 
+from remind_site import sizing
 from remind_site.environment import BASE_DIR, env
 from remind_site.postgres import BoundedConnection
 
@@ -55,8 +56,12 @@ def generated_secret_key() -> str:
 
 # --- The process: gunicorn.conf.py says so when this is a web process, which alone keeps a connection pool.
 WEB_PROCESS = env.bool("REMIND_WEB_PROCESS", False)
-WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", 2 if env.str("REDIS_URL", "") else 1)  # as gunicorn.conf.py has it
-WEB_THREADS = env.int("WEB_THREADS", 100)
+# As gunicorn.conf.py has them; web processes are told what was settled at the start.
+MACHINE = sizing.this_machine()
+WEB_CONCURRENCY = env.int(
+    "WEB_CONCURRENCY", sizing.processes(MACHINE, env.str("DATABASE_URL", ""), env.str("REDIS_URL", ""))
+)
+WEB_THREADS = env.int("WEB_THREADS", sizing.threads(MACHINE))
 
 # --- Django
 SECRET_KEY_GENERATED = not env.str("SECRET_KEY", "")
@@ -207,7 +212,8 @@ CORS_URLS_REGEX = r"^/(api/|health)"
 
 # --- Database
 DATABASE_POOL_MIN = env.int("DATABASE_POOL_MIN", 10)
-DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", 30)
+DATABASE_POOL_MAX_CHOSEN = bool(env.str("DATABASE_POOL_MAX", ""))
+DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", sizing.MOST_CONNECTIONS)
 
 LEDGER_IN_ONE_STATEMENT = env.bool("LEDGER_IN_ONE_STATEMENT", True)
 

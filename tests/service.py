@@ -144,7 +144,8 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "remind_site.wsgi"],
                 cwd=ROOT,
-                env={**os.environ, **self.env},
+                # Without blank ones: they count as missing, but gunicorn itself stumbles over one of its own.
+                env={name: value for name, value in {**os.environ, **self.env}.items() if value},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

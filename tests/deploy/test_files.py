@@ -185,9 +185,11 @@ def test_the_wrapper_for_commands(tmp_path):
 
 OF_THE_MASTER = """
 import importlib.util, sys
+from types import SimpleNamespace
 spec = importlib.util.spec_from_file_location("conf", "gunicorn.conf.py")
 conf = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(conf)
+conf.startup.settle_again(SimpleNamespace(cfg=SimpleNamespace(workers=1, threads=1)))
 conf.process_files.retire(0)
 conf.on_exit(None)
 print(*(module.__file__ for module in list(sys.modules.values()) if getattr(module, "__file__", None)), sep="\\n")
