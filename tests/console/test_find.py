@@ -104,7 +104,7 @@ def test_nothing_that_follows_remind_is_repeated(staff, license):
     for written in [*ways_to_paste(foreign), *mistyped, f"jo@remind.dev {foreign[:30]}"]:
         page = find(staff, written)
         assert "Nothing found" in page.text, written
-        assert secret[:3] not in page.text.lower(), written
+        assert secret[:6] not in page.text.lower(), written  # fewer stand in a page by chance: it has random parts
     assert "“jo@remind.dev”" in find(staff, "jo@remind.dev").text
 
 

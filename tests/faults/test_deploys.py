@@ -103,7 +103,8 @@ def test_a_reload_and_a_stop_under_load_drop_nothing(traffic):
 
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: len(workers(service)) == 4, what="new workers")
-    wait_until(lambda: service.log.read_text().count("Worker exiting") == 2, what="the old workers to end")
+    # They serve on until the new ones do, and these start beside all the traffic.
+    wait_until(lambda: service.log.read_text().count("Worker exiting") == 2, PATIENCE, "the old workers to end")
     traffic.wait_for_more(80)
     service.process.terminate()
     traffic.join()

@@ -218,13 +218,14 @@ def test_codes_can_not_be_guessed_from_many_addresses(settings):
     anna = get_user_model().objects.create_superuser("anna")
     device = TOTPDevice.objects.create(user=anna, confirmed=True)
     browsers = [Client(REMOTE_ADDR=f"10.66.0.{number}") for number in range(1, 6)]
+    pages = []
     for browser in browsers:
         browser.force_login(anna)
-        page = browser.post("/admin/second-factor/", {"code": "000000"})
-        assert page.status_code == 200
-    assert "Wait" in page.text
+        pages.append(browser.post("/admin/second-factor/", {"code": "000000"}))
+    assert {page.status_code for page in pages} == {200}
+    assert any("Wait" in page.text for page in pages)  # the first wait is a second; a slow machine may sit it out
     device.refresh_from_db()
-    assert device.throttling_failure_count >= 1
+    assert 1 <= device.throttling_failure_count < len(browsers)
 
 
 # --- What we ask of others
