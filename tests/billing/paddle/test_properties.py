@@ -3,13 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing.models import Payment, Subscription
 from licenses.decisions import Decision, decide
-from tests.billing.paddle.outcome import FACTS
+from tests.billing.paddle.outcome import FACTS, taken_back
 from tests.paddle import Life, event, paddle_id, stamp
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -92,6 +91,7 @@ def facts(row):
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 @given(history=histories, data=st.data())
+@taken_back()
 def test_no_license_acts_against_the_facts(deliver, history, data):
     life = Life("pri_pro_month")
     events = list(events_of(life, history))
@@ -113,11 +113,9 @@ def test_no_license_acts_against_the_facts(deliver, history, data):
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
 )
 @given(history=histories, data=st.data())
+@taken_back()
 def test_the_order_of_arrival_makes_no_difference(deliver, history, data):
     ends = []
-    connection.cursor().execute(
-        "ANALYZE billing_webhookevent, billing_subscription, billing_customer, licenses_license"
-    )
     for _ in range(2):
         life = Life("pri_pro_month")
         life.transaction_id = paddle_id("txn")
