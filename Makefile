@@ -10,7 +10,7 @@ PROCESSES ?= 3
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
-.PHONY: run test browser drill screenshots faults bench bench-peers bench-growth bench-soak bench-users check secrets audit format lock
+.PHONY: run test browser drill screenshots faults bench bench-peers bench-growth bench-soak bench-users bench-console check secrets audit format lock
 
 run: $(VENV)/.run
 	@$(TRYOUT) $(BIN)/python manage.py migrate --verbosity 0
@@ -40,13 +40,18 @@ bench-peers: $(VENV)/.dev
 bench-growth bench-soak bench-users: bench-%: $(VENV)/.dev
 	@$(BIN)/python -m tests.load $* $(ARGS)
 
+# The console with 100,000 licenses and 1,000,000 entries: what each page asks and reads, and its milliseconds (3 minutes).
+bench-console: $(VENV)/.dev
+	@CONSOLE_FULL_SIZE=1 $(BIN)/python -m pytest -n0 -q -s --show-capture=no tests/console/test_scale.py $(ARGS)
+
 # Point-in-time recovery, on a PostgreSQL of its own; needs Debian's pgbackrest and postgresql.
 drill: $(VENV)/.run
 	@command -v pgbackrest > /dev/null || { echo "pgbackrest is not installed here: the drill is skipped."; exit 0; }; \
 	$(BIN)/python manage.py recovery_drill
 
+# The handbook's pictures; EVERY=/tmp/shots for every page, narrow and wide, light and dark, to be looked at there.
 screenshots: $(VENV)/.dev
-	@$(BIN)/python -m pytest -p no:randomly tests/browser/screenshots.py
+	@EVERY=$(EVERY) $(BIN)/python -m pytest -p no:randomly tests/browser/screenshots.py
 
 check: $(VENV)/.dev secrets
 	$(BIN)/ruff format --check .

@@ -2,12 +2,15 @@
 
 import json
 import re
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import DataError, transaction
@@ -51,8 +54,40 @@ from licenses.errors import Invalid
 from licenses.models import Plan
 
 LONGEST_AHEAD = timedelta(days=366)
+RECENT = 31  # days of the ledger that are shown where nothing narrows it
 MOST_PAGES = 500  # of the ledger's list
 PRICE_ID = re.compile(r"pri_[a-z0-9]+")
+
+
+def in_cents(name: str, label: str) -> Callable[[Any, Any], str]:
+    """The column of an amount that is kept in US cents."""
+
+    @admin.display(description=label, ordering=name)
+    def column(_: Any, row: Any) -> str:
+        return money.dollars(getattr(row, name))
+
+    return column
+
+
+def in_dollars(name: str, label: str) -> Callable[[Any, Any], str]:
+    """The column of an exact amount of US dollars."""
+
+    @admin.display(description=label, ordering=name)
+    def column(_: Any, row: Any) -> str:
+        return money.exact(getattr(row, name))
+
+    return column
+
+
+def per_million(name: str) -> Callable[[Any], str]:
+    """The column of a model's price, exact."""
+
+    @admin.display(description=f"{name.replace('_', ' ')}, $ per million", ordering=name)
+    def column(row: Any) -> str:
+        return f"{getattr(row, name).normalize():f}"
+
+    column.__name__ = name
+    return column
 
 
 class ModelPriceForm(CatalogForm):
@@ -76,8 +111,9 @@ class ModelPriceAdmin(CatalogAdmin):
         "which it was charged. The list is the history; a price that does not hold yet can be withdrawn."
     )
     list_display = [
-        "model", "valid_from", "provider_input", "provider_cached_input", "provider_output",
-        "charged_input", "charged_output",
+        "model", "valid_from",
+        *(per_million(name) for name in ("provider_input", "provider_cached_input", "provider_output")),
+        *(per_million(name) for name in ("charged_input", "charged_output")),
     ]  # fmt: skip
     list_filter = [("valid_from", Days)]
     search_fields = ["model"]
@@ -99,6 +135,25 @@ class ModelFilter(DropdownFilter):
         return queryset.filter(model=self.value()) if self.value() else queryset
 
 
+class LedgerDays(Days):
+    """Days of the ledger: the last ones, unless others are chosen or something else narrows it.
+
+    Whatever is shown is summed up too; of a ledger of years that takes long, and is seldom what was meant.
+    """
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not shows_recent(request):
+            return super().queryset(request, queryset)
+        first = timezone.now().date() - timedelta(days=RECENT - 1)
+        return queryset.filter(created_at__gte=datetime.combine(first, time(), UTC))
+
+
+def shows_recent(request: HttpRequest) -> bool:
+    """Whether no days, no license and no request id are asked for, so that the ledger shows its last days."""
+    narrowing = ("created_at_from", "created_at_to", OfLicense.parameter_name, SEARCH_VAR)
+    return not any(request.GET.get(name, "").strip() for name in narrowing)
+
+
 class LedgerPaginator(Paginator):
     """Counts and sums up the filtered entries in one go."""
 
@@ -107,7 +162,7 @@ class LedgerPaginator(Paginator):
         return self.object_list.order_by().aggregate(  # type: ignore[attr-defined]
             entries=Count("id"),
             charged_cents=Sum("charge_cents", default=0),
-            provider_cost_usd=Sum("provider_cost_usd", default=0),
+            provider_cost_usd=Sum("provider_cost_usd", default=Decimal(0)),
             input_tokens=Sum("input_tokens", default=0),
             output_tokens=Sum("output_tokens", default=0),
         )
@@ -131,19 +186,19 @@ class LedgerPaginator(Paginator):
 class UsageRecordAdmin(ReadOnlyAdmin):
     list_before_template = "console/ledger_totals.html"
     list_display = [
-        "created_at", "license", "plan", "how", "charge_cents", "cost", "model", "input_tokens", "output_tokens", "id",
-        "request_id",
+        "created_at", "license", "plan", "how", "charged", "cost", "model", "tokens", "id", "request_id",
     ]  # fmt: skip
+    ordering = ["-created_at", "-id"]
     list_filter = [
         OfLicense,
         ("plan", RelatedDropdownFilter),
         ModelFilter,
         ("outcome", ChoicesDropdownFilter),
         ("state", ChoicesDropdownFilter),
-        ("created_at", Days),
+        ("created_at", LedgerDays),
     ]
     list_select_related = ["license", "plan"]
-    sortable_by = ["created_at", "id"]
+    sortable_by = ["created_at"]
     search_fields = ["=request_id"]
     search_help_text = "A request id, whole. By license: the filter."
 
@@ -157,9 +212,16 @@ class UsageRecordAdmin(ReadOnlyAdmin):
             return "under way"
         return entry.get_outcome_display() + (", free" if entry.state == UsageRecord.State.RELEASED else "")
 
-    @admin.display(description="cost, US dollars", ordering="provider_cost_usd")
-    def cost(self, entry: UsageRecord) -> str:
-        return f"{entry.provider_cost_usd:.6f}"
+    charged = in_cents("charge_cents", "charged")
+    cost = in_dollars("provider_cost_usd", "provider cost")
+
+    @admin.display(description="tokens in, out")
+    def tokens(self, entry: UsageRecord) -> str:
+        return f"{entry.input_tokens:,}, {entry.output_tokens:,}"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        recent = RECENT if shows_recent(request) else None
+        return super().changelist_view(request, {**(extra_context or {}), "recent_days": recent})
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Paginator:
         paginator = LedgerPaginator if queryset.model is UsageRecord else Paginator  # the latter for a row's history
@@ -202,7 +264,8 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
 @admin.register(MonthlyUsage)
 class MonthlyUsageAdmin(ReadOnlyAdmin):
-    list_display = ["month", "license", "used", "bonus_units", "charged_cents"]
+    list_display = ["month", "license", "used", "bonus_units", "charged"]
+    charged = in_cents("charged_cents", "charged")
     sortable_by = ()
     list_filter = [OfLicense, ("month", Days)]
     list_select_related = ["license"]
@@ -219,7 +282,9 @@ class BonusGrantAdmin(ReadOnlyAdmin):
 
 @admin.register(DailyUsage)
 class DailyUsageAdmin(ReadOnlyAdmin):
-    list_display = ["day", "plan", "answered", "degraded", "charged_cents", "provider_cost_usd", "is_final", "as_of"]
+    list_display = ["day", "plan", "answered", "degraded", "charged", "cost", "is_final", "as_of"]
+    charged = in_cents("charged_cents", "charged")
+    cost = in_dollars("provider_cost_usd", "provider cost")
     list_filter = [("plan", RelatedDropdownFilter), ("day", Days)]
     list_select_related = ["plan"]
 
@@ -234,7 +299,8 @@ class DailyRefusalsAdmin(ReadOnlyAdmin):
 
 @admin.register(DailySpend)
 class DailySpendAdmin(ReadOnlyAdmin):
-    list_display = ["day", "slot", "cost_usd"]
+    list_display = ["day", "slot", "cost"]
+    cost = in_dollars("cost_usd", "provider cost")
 
 
 @admin.register(IdempotencyKey)

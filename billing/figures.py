@@ -26,18 +26,18 @@ NEAR = Decimal("0.8")
 
 @dataclass(frozen=True)
 class Figures:
-    """What a stretch of time brought. Money in US cents; the provider's cost rounded to whole cents."""
+    """What a stretch of time brought. Charges and revenue in US cents; the provider's cost in exact US dollars."""
 
     answered: int
     degraded: int
     refused: int
     charged_cents: int
-    cost_cents: int
+    cost_usd: Decimal
     revenue_cents: int
 
     @property
-    def margin_cents(self) -> int:
-        return self.revenue_cents - self.cost_cents
+    def margin_usd(self) -> Decimal:
+        return Decimal(self.revenue_cents) / 100 - self.cost_usd
 
 
 def between(first: date, last: date) -> Figures:
@@ -47,11 +47,11 @@ def between(first: date, last: date) -> Figures:
         answered=Coalesce(Sum("answered"), 0),
         degraded=Coalesce(Sum("degraded"), 0),
         charged=Coalesce(Sum("charged_cents"), 0),
-        cost=Sum("provider_cost_usd"),
+        cost=Sum("provider_cost_usd", default=Decimal(0)),
     )
     refused = DailyRefusals.objects.filter(days).aggregate(total=Coalesce(Sum("count"), 0))["total"]
     revenue = sum(cents for _, currency, cents in _money(TruncMonth, first, last) if currency == CURRENCY)
-    return Figures(usage["answered"], usage["degraded"], refused, usage["charged"], cents(usage["cost"]), revenue)
+    return Figures(usage["answered"], usage["degraded"], refused, usage["charged"], usage["cost"], revenue)
 
 
 def by_day(first: date, last: date) -> Iterator[tuple[date, Figures]]:
@@ -94,8 +94,16 @@ def recent_outcomes(minutes: int = 15) -> dict[str, int]:
 
 def near_quota(percent: int = 80) -> "QuerySet[License]":
     """Licenses that have used so much of this month's quota, bonus units included."""
-    counters = MonthlyUsage.objects.filter(month=month_of(timezone.now()), used__gt=0)
-    return License.objects.filter(pk__in=quota.with_used(counters, percent).values("license"))
+    return License.objects.filter(pk__in=_counters_near_quota(percent).values("license"))
+
+
+def count_near_quota() -> tuple[int, int]:
+    """How many licenses have used 80% of this month's quota or more, and how many of them all of it."""
+    return _counters_near_quota(80).count(), _counters_near_quota(100).count()
+
+
+def _counters_near_quota(percent: int) -> "QuerySet[MonthlyUsage]":
+    return quota.with_used(MonthlyUsage.objects.filter(month=month_of(timezone.now()), used__gt=0), percent)
 
 
 def losing_plans() -> list[tuple[Plan, int, int]]:
@@ -163,7 +171,7 @@ def _by(first: date, last: date, trunc: Any, kind: str, keys: list[date]) -> Ite
         if currency == CURRENCY:
             revenue[when] = revenue.get(when, 0) + amount
     for key in keys:
-        row = usage.get(key, {"answered": 0, "degraded": 0, "charged": 0, "cost": None})
+        row = usage.get(key, {"answered": 0, "degraded": 0, "charged": 0, "cost": Decimal(0)})
         yield (
             key,
             Figures(
@@ -171,7 +179,7 @@ def _by(first: date, last: date, trunc: Any, kind: str, keys: list[date]) -> Ite
                 row["degraded"],
                 refused.get(key, 0),
                 row["charged"],
-                cents(row["cost"]),
+                row["cost"],
                 revenue.get(key, 0),
             ),
         )

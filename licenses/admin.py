@@ -6,6 +6,7 @@ through the site's actions (`admin_site.actions_on`), which end in `licenses.lif
 
 import hashlib
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -38,6 +39,12 @@ class SortableChangeList(ChangeList):
 
     def get_ordering_field(self, field_name: Any) -> Any:
         return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Where nothing is searched for or filtered by, what was found is all; else unfold offers to show all."""
+        super().get_results(request)
+        if not self.query and not self.has_active_filters:
+            self.full_result_count = self.result_count
 
 
 class ConsoleAdmin(ModelAdmin):
@@ -234,7 +241,19 @@ class PlanAdmin(CatalogAdmin):
         "A change is felt by the next call of every license on this plan that has no override. What was settled before "
         "stays as it is; what Paddle charges is changed in Paddle's dashboard."
     )
-    list_display = ["name", "slug", "monthly_quota", "rate_limit", "price_cents", "is_public", "is_active", "order"]
+    list_display = ["name", "slug", "quota", "rate", "price", "is_public", "is_active", "order"]
+
+    @admin.display(description="suggestions a month", ordering="monthly_quota")
+    def quota(self, plan: Plan) -> str:
+        return f"{plan.monthly_quota:,}"
+
+    @admin.display(description="requests a minute", ordering="rate_limit")
+    def rate(self, plan: Plan) -> str:
+        return f"{plan.rate_limit:,}"
+
+    @admin.display(description="price a month", ordering="price_cents")
+    def price(self, plan: Plan) -> str:
+        return f"${Decimal(plan.price_cents).scaleb(-2):,.2f}"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Plan | None = None) -> list[str]:
         return ["slug"] if obj else []

@@ -21,6 +21,12 @@ from licenses.models import License
 
 MOST = 50
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+WAYS = {  # from a license to an id of Paddle's, by how that begins
+    "ctm": ("customer__paddle_id", "subscriptions__customer__paddle_id"),
+    "sub": ("subscriptions__paddle_id",),
+    "txn": ("subscriptions__payments__paddle_id", "customer__payments__paddle_id"),
+    "adj": ("subscriptions__payments__adjustments__paddle_id",),
+}
 PADDLE_ID = re.compile(r"(ctm|sub|txn|adj|evt)_[a-z0-9]+", re.IGNORECASE)
 
 
@@ -87,15 +93,10 @@ def _subject_of(paddle_id: str) -> str:
     return subjects.first() or paddle_id
 
 
-def _by_paddle_id(paddle_id: str) -> "QuerySet[License, int]":
-    owner = Q(customer__paddle_id=paddle_id) | Q(subscriptions__customer__paddle_id=paddle_id)
-    bought = (
-        Q(subscriptions__paddle_id=paddle_id)
-        | Q(subscriptions__payments__paddle_id=paddle_id)
-        | Q(subscriptions__payments__adjustments__paddle_id=paddle_id)
-        | Q(customer__payments__paddle_id=paddle_id)
-    )
-    return License.objects.filter(owner | bought).values_list("pk", flat=True)
+def _by_paddle_id(paddle_id: str) -> set[int]:
+    """The numbers of the licenses that an id leads to; a short query for each way, since all in one reads all."""
+    found = [License.objects.filter(**{way: paddle_id}) for way in WAYS.get(paddle_id[:3], ())]
+    return {number for licenses in found for number in licenses.values_list("pk", flat=True)[: MOST + 1]}
 
 
 def _page(request: HttpRequest, term: str, found: list[License] | None) -> HttpResponse:

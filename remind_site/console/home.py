@@ -4,6 +4,7 @@ The figures are `billing.figures`; here they are arranged. Nothing on this page 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from django.utils import timezone
 from django_q.models import Failure, OrmQ, Schedule
 
 from billing import figures as sums
-from billing import refusals, rollups
+from billing import money, refusals, rollups
 from billing.models import DailyUsage, Errand, Mail, Outcome, State, WebhookEvent
 from billing.months import month_of
 from licenses.decisions import Decision, with_decision
@@ -121,7 +122,7 @@ def _to_do() -> tuple[list[Waits], int]:
 
 def _warnings(request: HttpRequest) -> list[Waits]:
     licenses = reverse("admin:licenses_license_changelist")
-    used_up, near = sums.near_quota(100).count(), sums.near_quota(80).count()
+    near, used_up = sums.count_near_quota()
     found = []
     if near:
         found.append(
@@ -133,9 +134,8 @@ def _warnings(request: HttpRequest) -> list[Waits]:
         )
     for plan, income, cost in sums.losing_plans():
         text = f"{plan} costs more than it brings"
-        note = (
-            f"Provider, last 30 days: ${cost / 100:,.2f}; paying licenses at list price: ${income / 100:,.2f} a month."
-        )
+        brings = f"paying licenses at list price: {money.dollars(income)} a month"
+        note = f"Provider, last 30 days: {money.dollars(cost)}; {brings}."
         found.append(Waits(text, note, reverse("admin:licenses_plan_change", args=[plan.pk])))
     for price in sums.old_prices():
         text = f"The price of {price.model} is from {price.valid_from:%d %b %Y}"
@@ -143,7 +143,7 @@ def _warnings(request: HttpRequest) -> list[Waits]:
         found.append(Waits(text, note, reverse("admin:billing_modelprice_changelist")))
     if (spent_allowed := sums.budget_today()) is not None:
         spent, allowed = spent_allowed
-        text = f"${spent:,.2f} of today's AI budget of ${allowed:,.2f} is spent"
+        text = f"{money.exact(spent)} of today's AI budget of {money.exact(allowed)} is spent"
         found.append(
             Waits(text, "Once it is used up, answers are degraded.", reverse("admin:billing_dailyspend_changelist"))
         )
@@ -201,14 +201,18 @@ def _chart(labels: list[str], rows: list[sums.Figures]) -> str:
 
 
 def _money_chart(labels: list[str], rows: list[sums.Figures]) -> str:
-    named = {"revenue": "revenue_cents", "provider cost": "cost_cents", "charged": "charged_cents"}
+    named: dict[str, Callable[[sums.Figures], float]] = {  # in dollars, for drawing only
+        "revenue": lambda row: row.revenue_cents / 100,
+        "provider cost": lambda row: float(row.cost_usd),
+        "charged": lambda row: row.charged_cents / 100,
+    }
     series = [
         {
             "label": f"{name}, US dollars",
-            "data": [getattr(row, field) / 100 for row in rows],  # for drawing only
+            "data": [dollars(row) for row in rows],
             "backgroundColor": shade,
         }
-        for (name, field), shade in zip(named.items(), SHADES.values(), strict=True)
+        for (name, dollars), shade in zip(named.items(), SHADES.values(), strict=True)
     ]
     return json.dumps({"labels": labels, "datasets": series})
 

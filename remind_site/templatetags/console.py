@@ -14,6 +14,7 @@ from licenses import decisions
 register = template.Library()
 register.filter("end", decisions.end_in_words)
 register.filter("dollars", money.dollars)
+register.filter("exact", money.exact)
 register.filter("minor", money.minor)
 
 

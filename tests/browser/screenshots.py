@@ -1,8 +1,14 @@
-"""The pictures in docs/SUPPORT.md, taken anew: `make screenshots`. Wide and light, narrow and dark."""
+"""The pictures in docs/SUPPORT.md, taken anew: `make screenshots`. Wide and light, narrow and dark.
 
+`make screenshots EVERY=/tmp/shots` takes every page of the console into that folder instead, to be looked at.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
+
+from tests.browser.test_pages import PAGES as EVERY_PAGE
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 PAGES = {
@@ -30,6 +36,25 @@ def take(page, name, whole=True):
     page.screenshot(path=FOLDER / f"{name}.jpg", type="jpeg", quality=70, full_page=whole)
 
 
+EVERY = os.environ.get("EVERY", "")
+LOOKS = [(360, "light"), (360, "dark"), (1280, "light"), (1440, "dark")]
+for_the_handbook = pytest.mark.skipif(bool(EVERY), reason="every page is taken instead")
+
+
+@pytest.mark.skipif(not EVERY, reason="only with EVERY=folder")
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_every_page(visit, width, scheme):
+    folder = Path(EVERY)
+    folder.mkdir(parents=True, exist_ok=True)
+    page = visit("admin", width=width, height=900, scheme=scheme)
+    for path in EVERY_PAGE:
+        assert page.goto(path).status == 200
+        page.wait_for_load_state("networkidle")
+        name = path.removeprefix("/admin/").strip("/").replace("/", "-") or "home"
+        page.screenshot(path=folder / f"{name}-{width}-{scheme}.jpg", type="jpeg", quality=60, full_page=True)
+
+
+@for_the_handbook
 def test_wide(visit):
     FOLDER.mkdir(exist_ok=True)
     page = visit("admin", width=1360, height=820)
@@ -49,6 +74,7 @@ def test_wide(visit):
     take(page, "find", whole=False)
 
 
+@for_the_handbook
 def test_narrow(visit):
     page = visit("admin", width=360, height=780, scheme="dark")
     for name in NARROW:
@@ -56,6 +82,7 @@ def test_narrow(visit):
         take(page, f"{name}-narrow", whole=False)
 
 
+@for_the_handbook
 @pytest.mark.parametrize("width", [1360])
 def test_door(visit, width):
     from tests.browser.conftest import log_in

@@ -8,7 +8,16 @@ from django.core.management import call_command
 from django_q.models import Schedule
 
 from billing import figures, mails, notices, quota, reconcile, refusals, rollups
-from billing.models import DailyRefusals, DailyUsage, Mail, ModelPrice, MonthlyUsage, UsageRecord
+from billing.models import (
+    Adjustment,
+    DailyRefusals,
+    DailyUsage,
+    Mail,
+    ModelPrice,
+    MonthlyUsage,
+    Payment,
+    UsageRecord,
+)
 from licenses import lifecycle
 from licenses.models import MOST, License, Plan
 from tests.billing.paddle.outcome import license_of
@@ -70,8 +79,6 @@ def test_what_was_never_finished_is_not_degraded(staff, license):
 def test_revenue_is_payments_less_refunds_and_tax(staff, deliver, prices, paddle):
     life = Life(prices["pro"])
     deliver(life.customer(), life.created(), life.completed())
-    from billing.models import Adjustment, Payment
-
     now = datetime.now(UTC)
     Payment.objects.update(completed_at=now, amount=1200, tax=200)
     assert home(staff)["today"].revenue_cents == 1000
@@ -95,7 +102,13 @@ def test_revenue_is_payments_less_refunds_and_tax(staff, deliver, prices, paddle
         approved_at=now,
     )
     assert home(staff)["today"].revenue_cents == 500
-    assert home(staff)["month"].margin_cents == 500
+    assert home(staff)["month"].margin_usd == 5
+    for number, (action, revenue) in enumerate([("chargeback", 0), ("chargeback_reverse", 500), ("credit", 500)]):
+        Adjustment.objects.create(
+            paddle_id=f"adj_b{number}", payment=payment, action=action, status="approved", amount=600, currency="USD",
+            approved_at=now,
+        )  # fmt: skip
+        assert home(staff)["today"].revenue_cents == revenue, action
     Payment.objects.update(currency="EUR")
     Adjustment.objects.update(currency="EUR")
     assert home(staff)["today"].revenue_cents == 0

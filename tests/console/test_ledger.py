@@ -48,10 +48,13 @@ def test_totals_and_export_follow_the_filters(staff, license):
     entries(license, 3)
     entries(other, 2, model="local", charge_cents=1)
     entries(other, 1, state="released", outcome="provider_timeout", charge_cents=0, request_id="odd")
-    old = datetime.now(UTC) - timedelta(days=40)
+    now = datetime.now(UTC)
+    old = now - timedelta(days=40)
     entries(license, 1, created_at=old)
     for query, expected in [
-        ({}, (7, 10)),
+        ({}, (6, 8)),  # the last days; all of them where something is asked for
+        ({"created_at_from": "2000-01-01"}, (7, 10)),
+        ({"created_at_to": now.date().isoformat()}, (7, 10)),
         ({"license__id__exact": license.pk}, (4, 8)),
         ({"license__id__exact": "x"}, (0, 0)),
         ({"plan__id__exact": other.plan_id}, (3, 2)),

@@ -14,6 +14,7 @@ from billing.models import ModelPrice, MonthlyUsage, PlanPrice
 from licenses import tokens
 from licenses.models import AuditEvent, License, LicenseToken, Plan
 from tests.console.conftest import path_of, seen_in
+from tests.load.filling import copy
 from tests.service import wait_until
 
 pytestmark = pytest.mark.django_db
@@ -305,6 +306,60 @@ def test_what_was_chosen_and_left_the_list_meanwhile_is_said_so(staff, license):
     chosen = {"action": "reinstate", "_selected_action": [license.pk]}
     page = staff.post("/admin/licenses/license/?status=license_suspended", chosen, follow=True)
     assert "no longer in this list" in page.text
+
+
+def test_whoever_is_second_waits_for_the_first_and_is_told(start, database):
+    """The first is in the middle of it, and has committed nothing, when the second sends a form."""
+    service = start(database, WEB_CONCURRENCY="1")
+    service.issue()
+    license = database.value("SELECT id FROM licenses_license")
+    mail = database.value(
+        "INSERT INTO billing_mail (kind, license_id, state, due_at, tries, note, created_at, \"to\", words)"
+        " VALUES ('expiring', %s, 'flagged', now(), 1, '', now(), '', '{}') RETURNING id", license,
+    )  # fmt: skip
+    client = Browser(service)
+
+    def sent_meanwhile(path, first, **values):
+        """What the form says that is sent while the first is under way, and waits for it."""
+        values, answers = {"reason": "x", **seen_in(client.get(path)), **values}, []
+        second = threading.Thread(target=lambda: answers.append(client.post(path, **values)))
+        with psycopg.connect(database.url) as connection:
+            first(connection)
+            second.start()
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            wait_until(lambda: database.value(waits))
+        second.join()
+        return answers[0].text
+
+    hold = f"SELECT 1 FROM licenses_license WHERE id = {license} FOR NO KEY UPDATE"
+
+    def change_limits(connection):
+        connection.execute(hold)
+        connection.execute("UPDATE licenses_license SET quota_override = 77")
+        copy(connection, "licenses_auditevent", 1, {"action": "'limits_changed'", "by": "'staff:bob'", "at": "now()"})
+
+    page = sent_meanwhile(f"/admin/act/change-limits/{license}/", change_limits, quota="9", rate="")
+    assert "limits changed by staff:bob" in page
+    assert database.value("SELECT quota_override FROM licenses_license") == 77
+
+    def send_the_mail(connection):
+        connection.execute(hold)
+        connection.execute("UPDATE billing_mail SET state = 'done'")  # the worker's, which leaves no line in the trail
+
+    page = sent_meanwhile(f"/admin/act/close-mail/{mail}/", send_the_mail)
+    assert "it is now &#x27;done&#x27;" in page
+    assert database.value("SELECT count(*) FROM licenses_auditevent WHERE action = 'seen_to'") == 0
+
+    def issue(connection):
+        connection.execute("SELECT 1 FROM licenses_plan ORDER BY id LIMIT 1 FOR NO KEY UPDATE")
+        copy(connection, "licenses_license", 1, {"email": "'new@example.com'"})
+
+    plan = database.value("SELECT max(id) FROM licenses_plan")
+    page = sent_meanwhile("/admin/act/issue-license/", issue, email="New@example.com", plan=plan, deliver="show")
+    assert "This address has license" in page
+    assert database.value("SELECT count(*) FROM licenses_license WHERE email = 'new@example.com'") == 1
 
 
 def test_an_action_and_a_request_do_not_wait_for_each_other(start, database):

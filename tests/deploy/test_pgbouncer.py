@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -10,8 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
+import psycopg
 import pytest
 
+from tests.load.filling import copy
 from tests.service import LIVELY, ROOT, codes, free_port, wait_until
 from tests.suggestions.test_at_once import assert_books
 
@@ -135,6 +139,32 @@ def test_the_console_behind_it(start, database, pooler):
     assert service.client.post("/admin/login/", data=form, headers={"Referer": service.url}).status_code == 302
     for path in ("/admin/", "/admin/licenses/license/", "/admin/billing/usagerecord/"):
         assert service.client.get(path).status_code == 200, path
+    entries = 20_000
+    with psycopg.connect(database.url) as connection:
+        connection.execute("SET session_replication_role = replica")
+        copy(connection, "billing_usagerecord", entries, {"request_id": "md5(n::text)", "model": "repeat('x', 100)"})
+    numbers = [int(line.split(",")[0]) for line in export(service, database) if line[0].isdigit()]
+    assert len(set(numbers)) == len(numbers) == entries + 1
+
+
+def export(service, database):
+    """The ledger's CSV, line by line; while its reader pauses, the pooler loses its connections and makes new ones.
+
+    So nothing that one connection knew (a cursor, a transaction) can be needed for what is left.
+    """
+    small = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)]  # that the service can't be far ahead of the reader
+    pooled = "datname = current_database() AND pid <> pg_backend_pid()"
+    rest = "state = 'idle' AND state_change < now() - interval '0.5 s'"
+    rests = f"SELECT bool_and({rest}) FROM pg_stat_activity WHERE {pooled}"
+    client = httpx2.Client(
+        base_url=service.url, cookies=service.client.cookies, transport=httpx2.HTTPTransport(socket_options=small)
+    )
+    with client, client.stream("GET", "/admin/billing/usagerecord/export/") as answer:
+        lines = answer.iter_lines()
+        yield next(lines)
+        wait_until(lambda: database.value(rests), what="the export to wait for its reader")
+        database.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {pooled}")
+        yield from lines
 
 
 def test_a_pooler_that_sets_no_timeouts_or_leads_elsewhere_is_named(start, template, database, pooler):

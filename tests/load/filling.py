@@ -28,35 +28,34 @@ def fill(database: Database, entries: int) -> None:
     """Add licenses with a counter each, and so many settled entries; one of each kind must be there to be copied."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # no check of foreign keys, row by row
-        _copy(connection, "licenses_license", LICENSES, LICENSE)
+        copy(connection, "licenses_license", LICENSES, LICENSE)
         first = connection.execute("SELECT max(id) - %s FROM licenses_license", [LICENSES - 1]).fetchone()[0]
         known = {"first_license": str(first), "licenses": str(LICENSES), "count": str(entries)}
-        _copy(connection, "billing_monthlyusage", LICENSES, _known(COUNTER, known))
+        copy(connection, "billing_monthlyusage", LICENSES, _with(COUNTER, known))
         if entries:
-            indexes = _drop_indexes(connection, "billing_usagerecord")
-            _copy(connection, "billing_usagerecord", entries, _known(ENTRY, known))
+            indexes = drop_indexes(connection, "billing_usagerecord")
+            copy(connection, "billing_usagerecord", entries, _with(ENTRY, known))
             for index in indexes:
                 connection.execute(index)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 
 
-def _copy(
-    connection: "psycopg.Connection[tuple[object, ...]]", table: str, count: int, changes: dict[str, str]
-) -> None:
+def copy(connection: "psycopg.Connection[tuple[object, ...]]", table: str, count: int, changes: dict[str, str]) -> None:
     """So many copies of a table's oldest row, but for the id and what changes."""
     named = connection.execute(
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s", [table]
     ).fetchall()
     columns = [str(name) for (name,) in named if name != "id"]
-    values = ", ".join(changes.get(name, f"model.{name}") for name in columns)
+    values = ", ".join(changes.get(name, f'model."{name}"') for name in columns)
+    names = ", ".join(f'"{name}"' for name in columns)
     connection.execute(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values}"
-        f" FROM (SELECT * FROM {table} ORDER BY id LIMIT 1) AS model, generate_series(1, {count}) AS n"
+        f"INSERT INTO {table} ({names}) SELECT {values}"
+        f" FROM (SELECT * FROM {table} ORDER BY id LIMIT 1) AS model, generate_series(1::bigint, {count}) AS n"
     )
 
 
-def _drop_indexes(connection: "psycopg.Connection[tuple[object, ...]]", table: str) -> list[str]:
+def drop_indexes(connection: "psycopg.Connection[tuple[object, ...]]", table: str) -> list[str]:
     """Drop those that are there for speed alone; the statements that make them again."""
     found = connection.execute(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index"
@@ -67,7 +66,7 @@ def _drop_indexes(connection: "psycopg.Connection[tuple[object, ...]]", table: s
     return [str(definition) for _, definition in found]
 
 
-def _known(changes: dict[str, str], values: dict[str, str]) -> dict[str, str]:
+def _with(changes: dict[str, str], values: dict[str, str]) -> dict[str, str]:
     """The expressions with what is known by now put in."""
     words = re.compile(r"\b(" + "|".join(values) + r")\b")
     return {name: words.sub(lambda word: values[word[0]], expression) for name, expression in changes.items()}
