@@ -49,7 +49,7 @@ from billing.models import (
     UsageRecord,
     WebhookEvent,
 )
-from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin
+from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin, whose
 from licenses.errors import Invalid
 from licenses.models import Plan
 
@@ -82,9 +82,9 @@ def in_dollars(name: str, label: str) -> Callable[[Any, Any], str]:
 def per_million(name: str) -> Callable[[Any], str]:
     """The column of a model's price, exact."""
 
-    @admin.display(description=f"{name.replace('_', ' ')}, $ per million", ordering=name)
+    @admin.display(description=name.replace("_", " "), ordering=name)
     def column(row: Any) -> str:
-        return f"{getattr(row, name).normalize():f}"
+        return f"${getattr(row, name).normalize():f} a million"
 
     column.__name__ = name
     return column
@@ -186,7 +186,7 @@ class LedgerPaginator(Paginator):
 class UsageRecordAdmin(ReadOnlyAdmin):
     list_before_template = "console/ledger_totals.html"
     list_display = [
-        "created_at", "license", "plan", "how", "charged", "cost", "model", "tokens", "id", "request_id",
+        "created_at", whose, "plan", "how", "charged", "cost", "model", "tokens", "id", "request_id",
     ]  # fmt: skip
     ordering = ["-created_at", "-id"]
     list_filter = [
@@ -213,7 +213,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         return entry.get_outcome_display() + (", free" if entry.state == UsageRecord.State.RELEASED else "")
 
     charged = in_cents("charge_cents", "charged")
-    cost = in_dollars("provider_cost_usd", "provider cost")
+    cost = in_dollars("provider_cost_usd", "cost")
 
     @admin.display(description="tokens in, out")
     def tokens(self, entry: UsageRecord) -> str:
@@ -264,7 +264,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
 
 @admin.register(MonthlyUsage)
 class MonthlyUsageAdmin(ReadOnlyAdmin):
-    list_display = ["month", "license", "used", "bonus_units", "charged"]
+    list_display = ["month", whose, "used", "bonus_units", "charged"]
     charged = in_cents("charged_cents", "charged")
     sortable_by = ()
     list_filter = [OfLicense, ("month", Days)]
@@ -275,7 +275,7 @@ class MonthlyUsageAdmin(ReadOnlyAdmin):
 class BonusGrantAdmin(ReadOnlyAdmin):
     """Granted on a license's page; never taken back."""
 
-    list_display = ["at", "license", "month", "units", "by", "reason"]
+    list_display = ["at", whose, "month", "units", "by", "reason"]
     list_filter = [OfLicense, ("month", Days)]
     list_select_related = ["license"]
 
@@ -307,7 +307,7 @@ class DailySpendAdmin(ReadOnlyAdmin):
 class IdempotencyKeyAdmin(ReadOnlyAdmin):
     """Without the answers: those are the customer's."""
 
-    list_display = ["license", "entry", "expires_at"]
+    list_display = [whose, "entry", "expires_at"]
     list_select_related = ["license", "entry"]
     fields = ["license", "entry", "expires_at"]
     search_fields = ["=license__id", "=entry__id"]
@@ -363,7 +363,7 @@ class PlanPriceAdmin(CatalogAdmin):
 
 @admin.register(Customer)
 class CustomerAdmin(ReadOnlyAdmin):
-    list_display = ["email", "name", "paddle_id", "license", "created_at"]
+    list_display = ["email", "name", "paddle_id", whose, "created_at"]
     list_select_related = ["license"]
     search_fields = ["email", "=paddle_id"]
 
@@ -392,7 +392,7 @@ class PaymentInline(Paid, TabularInline):
 class SubscriptionAdmin(ReadOnlyAdmin):
     inlines = [PaymentInline]
     list_display = [
-        "paddle_id", "customer", "license", "status", "plan", "entitled_until", "scheduled_action", "scheduled_at",
+        "paddle_id", "customer", whose, "status", "plan", "entitled_until", "scheduled_action", "scheduled_at",
         "superseded_by",
     ]  # fmt: skip
     list_filter = [OfLicense, ("status", ChoicesDropdownFilter), ("plan", RelatedDropdownFilter)]
@@ -456,7 +456,7 @@ def _indented(body: str) -> str:
 
 @admin.register(Mail)
 class MailAdmin(ToDoAdmin):
-    list_display = ["kind", "state", "license", "to", "note", "created_at", "tries", "due_at", "done_at"]
+    list_display = ["kind", "state", whose, "to", "note", "created_at", "tries", "due_at", "done_at"]
     list_filter = [OfLicense, ("kind", ChoicesDropdownFilter), *ToDoAdmin.list_filter]
     list_select_related = ["license"]
     search_fields = ["license__email", "to"]

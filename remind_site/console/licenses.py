@@ -8,12 +8,13 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
 
 from billing import figures
 from billing.models import MonthlyUsage
 from billing.months import month_of
-from licenses.admin import Days, ReadOnlyAdmin, is_number
+from licenses.admin import Days, ReadOnlyAdmin, breakable, is_number
 from licenses.decisions import Decision, with_decision
 from licenses.models import License, LicenseToken
 from remind_site.console import customer
@@ -58,8 +59,8 @@ class QuotaFilter(DropdownFilter):
 class LicenseAdmin(ReadOnlyAdmin):
     """The list; the page about one license is `customer`'s."""
 
-    list_display = ["number", "email", "plan", "status", "used", "ends", "created_at"]
-    list_display_links = ["number", "email"]
+    list_display = ["number", "owner", "plan", "status", "used", "ends", "created_at"]
+    list_display_links = ["number", "owner"]
     list_filter = [("plan", RelatedDropdownFilter), StatusFilter, EndsSoonFilter, QuotaFilter, ("created_at", Days)]
     list_select_related = ["plan"]
     search_fields = ["=id", "email", "tokens__prefix__startswith"]
@@ -84,6 +85,10 @@ class LicenseAdmin(ReadOnlyAdmin):
     @admin.display(ordering="id")
     def number(self, license: License) -> int:
         return license.pk
+
+    @admin.display(description="owner's email", ordering="email")
+    def owner(self, license: License) -> SafeString:
+        return breakable(license.email)
 
     @admin.display(ordering="decision")
     def status(self, license: Any) -> str:
