@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT ?= 8000
 # Test processes: most tests wait for something, so a few more than the cores are well used.
-PROCESSES ?= 3
+PROCESSES ?= 4
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
