@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PORT ?= 8000
 # Test processes: most tests wait for something, so a few more than the cores are well used.
-PROCESSES ?= 4
+PROCESSES ?= 3
 # Whatever else is set here or in .env: an SQLite file of its own, one process, this machine only.
 TRYOUT := DATABASE_URL= REDIS_URL= WEB_CONCURRENCY=1 BIND=127.0.0.1:$(PORT)
 
-.PHONY: run test browser drill screenshots faults bench bench-peers bench-growth bench-soak bench-users bench-console check secrets audit format lock
+.PHONY: run test browser drill screenshots faults bench bench-peers bench-growth bench-soak bench-users bench-profile bench-console check secrets audit format lock
 
 run: $(VENV)/.run
 	@$(TRYOUT) $(BIN)/python manage.py migrate --verbosity 0
@@ -36,8 +36,9 @@ bench: $(VENV)/.dev
 bench-peers: $(VENV)/.dev
 	@$(BIN)/python -m tests.load peers $(ARGS)
 
-# With ten million ledger entries (up to 40 minutes and 15 GB of disk); 10 minutes on end; 1,000 users for 3 minutes.
-bench-growth bench-soak bench-users: bench-%: $(VENV)/.dev
+# With ten million ledger entries (up to 40 minutes and 15 GB of disk); 10 minutes on end; 1,000 users for 3 minutes;
+# where the time goes.
+bench-growth bench-soak bench-users bench-profile: bench-%: $(VENV)/.dev
 	@$(BIN)/python -m tests.load $* $(ARGS)
 
 # The console with 100,000 licenses and 1,000,000 entries: what each page asks and reads, and its milliseconds (3 minutes).

@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 from billing import budget, idempotency
 from billing.models import ModelPrice, UsageRecord
 from billing.steps import Taken
+from licenses.connections import execute
 
 RESERVE = """
 WITH counter AS (
@@ -50,8 +51,8 @@ entry AS (
 claimed AS (
     -- Never ON CONFLICT DO NOTHING: a key that is taken must undo the unit and the entry too.
     INSERT INTO billing_idempotencykey (license_id, key, input_digest, entry_id, expires_at)
-    SELECT %(license)s, %(key)s, %(input_digest)s, entry.id, %(expires_at)s
-    FROM entry WHERE %(key)s IS NOT NULL
+    SELECT %(license)s, %(key)s::text, %(input_digest)s::text, entry.id, %(expires_at)s
+    FROM entry WHERE %(key)s::text IS NOT NULL
 )
 SELECT
     entry.id AS entry,
@@ -148,8 +149,7 @@ def settle(
 
 def _row(statement: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
     """The only row of a statement's result, None where it has none."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+    with execute(statement, parameters) as cursor:
         row = cursor.fetchone()
         return row and dict(zip((column.name for column in cursor.description), row, strict=True))
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -44,19 +43,18 @@ def presented_token(request: HttpRequest, body: Mapping[str, Any]) -> str:
 class LicenseTokenAuthentication(BaseAuthentication):
     """DRF's authentication by the token that the middleware found on the request and put there.
 
-    `tokens` says among which it is looked for, with what a view wants to know in the same round trip.
+    `find` has the token with a digest, its license and plan, and what a view wants to know in the same round trip.
     """
 
-    def __init__(self, tokens: Callable[[Request], "QuerySet[LicenseToken]"]) -> None:
-        self._tokens = tokens
+    def __init__(self, find: Callable[[Request, str], LicenseToken | None]) -> None:
+        self._find = find
 
     def authenticate(self, request: Request) -> tuple[Holder, LicenseToken]:
         """Raises the Refusal that says why this token opens nothing now."""
         now = timezone.now()
-        try:
-            token = self._tokens(request).get(digest=tokens.digest(service_request(request).license_token))
-        except LicenseToken.DoesNotExist:
-            raise TokenInvalid from None
+        token = self._find(request, tokens.digest(service_request(request).license_token))
+        if token is None:
+            raise TokenInvalid
         structlog.contextvars.bind_contextvars(license_id=token.license_id, token_id=token.pk)
         decisions.require_active(token.license, now, token)
         token.touch(now)

@@ -2,7 +2,6 @@
 
 from typing import ClassVar, cast
 
-from django.db.models import QuerySet
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -11,8 +10,10 @@ from licenses import limits
 from licenses.authentication import Holder, LicenseTokenAuthentication
 from licenses.errors import RateLimited
 from licenses.models import License, LicenseToken
+from licenses.prepared import Later, Prepared
 from licenses.requests import service_request
 
+TOKENS = Prepared(lambda: LicenseToken.objects.select_related("license__plan").filter(digest=Later("digest")))
 RATE_WINDOW = 60  # seconds; the limits of plans and licenses are per minute
 
 
@@ -28,11 +29,11 @@ class LicensedView(ApiView):
     requires_license_token = True
 
     def get_authenticators(self) -> "list[BaseAuthentication]":
-        return [LicenseTokenAuthentication(self.tokens)]
+        return [LicenseTokenAuthentication(self.find_token)]
 
-    def tokens(self, request: Request) -> "QuerySet[LicenseToken]":
-        """Where the request's token is looked for; a view may add what it wants to know in the same round trip."""
-        return LicenseToken.objects.select_related("license__plan")
+    def find_token(self, request: Request, digest: str) -> LicenseToken | None:
+        """The token with this digest; a view may add what it wants to know in the same round trip."""
+        return TOKENS.first(digest=digest)
 
     def holder(self, request: Request) -> Holder:
         return cast(Holder, request.user)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import OuterRef, QuerySet
+from django.db.models import OuterRef
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,11 +13,15 @@ from billing import idempotency
 from billing.errors import QuotaExhausted
 from licenses.errors import Invalid, RateLimited
 from licenses.models import LicenseToken
+from licenses.prepared import Later, Prepared
 from licenses.requests import service_request
-from licenses.views import LicensedView, count_against_license
+from licenses.views import TOKENS, LicensedView, count_against_license
 from suggestions import flow
 from suggestions.serializers import AnswerSerializer, AskSerializer
 
+TOKENS_AND_KEY = Prepared(
+    lambda: TOKENS.queryset().annotate(key_is_known=idempotency.is_known(OuterRef("license"), Later("key")))
+)
 ANSWER_FIELDS = tuple(AnswerSerializer().fields)  # in the order in which they are documented
 UTC = ZoneInfo("UTC")
 VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
@@ -26,10 +30,10 @@ VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,255}")
 class SuggestReminderView(LicensedView):
     """A rough reminder in, a better one out, within the license's limits."""
 
-    def tokens(self, request: Request) -> "QuerySet[LicenseToken]":
+    def find_token(self, request: Request, digest: str) -> LicenseToken | None:
         """Says also whether the request's Idempotency-Key was sent before (as few are): `key_is_known`."""
-        found, key = super().tokens(request), _key(request)
-        return found.annotate(key_is_known=idempotency.is_known(OuterRef("license"), key)) if key else found
+        key = _key(request)
+        return TOKENS_AND_KEY.first(digest=digest, key=key) if key else super().find_token(request, digest)
 
     @extend_schema(
         summary="Turn a rough reminder into a better one",

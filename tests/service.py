@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -36,10 +37,12 @@ def wait_until(condition: Callable[[], Any], timeout: float = LIVELY, what: str 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that stays free while its server is down: the system gives none of these to anybody's calls."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def start_worker(log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -129,7 +129,7 @@ def _sends_all(destination: dict[str, Any]) -> Iterator[Finding]:
     """Whether real events are sent, all that we need, signed with a secret that we know (which is never shown)."""
     name = f"The destination {destination.get('id')}"
     sent = {event.get("name") for event in facts.sequence(destination, "subscribed_events") if isinstance(event, dict)}
-    missing = [needed for needed in events.NEEDED_TYPES if needed not in sent]
+    missing = [needed for needed in events.needed_types() if needed not in sent]
     yield Finding(f"{name} sends all events that we need", not missing, f"Missing: {', '.join(missing)}.")
     is_real = destination.get("traffic_source") != "simulation"
     yield Finding(f"{name} sends real events", is_real, "Its usage type is 'simulation' only.")

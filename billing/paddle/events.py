@@ -8,11 +8,11 @@ how often, or by how many processes at once events are delivered. What fails sta
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db import models, transaction
 from django.utils import timezone
-from paddle_billing.Entities.Events.EventTypeName import EventTypeName
 
 from billing import outbox, sales
 from billing.models import Adjustment, Customer, Payment, State, Subscription, WebhookEvent
@@ -68,7 +68,7 @@ def process(stored: WebhookEvent) -> None:
     row = WebhookEvent.objects.select_for_update().get(pk=stored.pk)
     if row.state != State.WAITING:
         return
-    notes = [] if row.event_type in KNOWN_TYPES else [f"Events of the type '{row.event_type}' are not known here."]
+    notes = [] if row.event_type in known_types() else [f"Events of the type '{row.event_type}' are not known here."]
     handle = None if row.event_type in UNPAID else HANDLERS.get(row.event_type.partition(".")[0])
     if handle is not None:
         event = facts.event_of(row.body)
@@ -165,15 +165,21 @@ def _adjustment(event: Event, subject: str) -> list[str]:
     return notes
 
 
-# What the notification destination must send.
-NEEDED_TYPES = tuple(
-    sorted(
-        kind
-        for kind in EventTypeName.members().values()
-        if kind.startswith(("subscription.", "customer.", "transaction.", "adjustment.")) and kind not in UNPAID
-    )
-)
-KNOWN_TYPES = {*EventTypeName.members().values(), API_STATE}
+@cache
+def known_types() -> frozenset[str]:
+    """All types of events, as Paddle's SDK lists them, and our own."""
+    # Not above: the SDK would be a third of what each web process loads.
+    from paddle_billing.Entities.Events.EventTypeName import EventTypeName
+
+    return frozenset({*EventTypeName.members().values(), API_STATE})
+
+
+def needed_types() -> list[str]:
+    """What the notification destination must send, by name."""
+    about = ("subscription.", "customer.", "transaction.", "adjustment.")
+    return sorted(kind for kind in known_types() - UNPAID - {API_STATE} if kind.startswith(about))
+
+
 HANDLERS: dict[str, Callable[[Event, str], list[str]]] = {
     "subscription": _subscription,
     "customer": _customer,

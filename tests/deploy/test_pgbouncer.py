@@ -57,6 +57,7 @@ class Pooler:
         self.start()
 
     def start(self):
+        self.log.unlink(missing_ok=True)
         self.process = subprocess.Popen([PGBOUNCER, "-q", self.config], user=self.user)
         wait_until(self._listens, what="PgBouncer to listen")
 

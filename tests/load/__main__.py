@@ -17,9 +17,17 @@ KINDS = {
     "growth": bench.bench_growth,
     "soak": bench.bench_soak,
     "users": bench.bench_users,
+    "profile": bench.bench_profile,
 }
-SECONDS = {"paid": 10.0, "peers": 10.0, "growth": 5.0, "soak": 60.0, "users": 180.0}  # of each drive
-ALARM = {"paid": 590, "peers": 590, "growth": 3000, "soak": 900, "users": 500}  # seconds after which it is given up
+SECONDS = {"paid": 10.0, "peers": 10.0, "growth": 5.0, "soak": 60.0, "users": 180.0, "profile": 10.0}  # of each drive
+ALARM = {
+    "paid": 590,
+    "peers": 590,
+    "growth": 3000,
+    "soak": 900,
+    "users": 500,
+    "profile": 200,
+}  # seconds after which it is given up
 
 
 def main() -> int:

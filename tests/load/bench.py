@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tests.load import machine, peer, trips
+from tests.load import machine, peer, profile, trips
 from tests.load.client import Job
 from tests.load.drive import Books, Measured, measure, paid, rounds, say
 from tests.load.filling import LICENSES, fill
@@ -152,6 +152,25 @@ def bench_users(world: World, options: Options) -> Report:
     books.must_have(int(found["requests"] - found["errors"]))
     report.say(f"The provider takes 1 s. {options.seconds:.0f} s in all, 20 of them until all users are there.")
     report.rows(["", ""], [[name, digits(value)] for name, value in found.items()])
+    return report
+
+
+def bench_profile(world: World, options: Options) -> Report:
+    """Where the CPU of the paid suggestion goes."""
+    report = _report(world, options, "profile", "Where the time goes")
+    shop = Shop(world)
+    plain = [shop.drive(CONNECTIONS, options.seconds) for _ in range(options.rounds)]
+    milliseconds = statistics.median(one.cpu["web"] for one in plain)
+    looks = profile.Looks(world, shop.service.process.pid, options.seconds)
+    shop.drive(CONNECTIONS, options.seconds)
+    report.say(
+        profile.__doc__ or "",
+        f"A paid suggestion takes {digits(milliseconds)} ms of the web processes' CPU: with {CONNECTIONS} connections"
+        " and a provider without delay, measured before anybody looked. Shares are of looks.",
+    )
+    parts = looks.by_part()
+    rows = [[part, f"{share:.0%}", digits(share * milliseconds)] for part, share in parts.items()]
+    report.rows(["part", "share", "ms an answer"], rows)
     return report
 
 
