@@ -253,7 +253,9 @@ def database() -> dict[str, Any]:
             config["DISABLE_SERVER_SIDE_CURSORS"] = True
         else:
             options.setdefault("options", " ".join(f"-c {name}={ms}" for name, ms in DATABASE_TIMEOUTS.items()))
-            options["prepare_threshold"] = 0  # at once: the few statements of licenses.connections; Django's own never are
+            options["prepare_threshold"] = (
+                0  # at once: the few statements of licenses.connections; Django's own never are
+            )
         options["pool"] = {
             "min_size": min(DATABASE_POOL_MIN, DATABASE_POOL_MAX),
             "max_size": DATABASE_POOL_MAX,
