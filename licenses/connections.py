@@ -31,6 +31,7 @@ def execute(sql: str, parameters: Any) -> Iterator[Any]:
             yield cursor
         return
     connection.ensure_connection()
-    with connection.make_cursor(psycopg.Cursor(connection.connection)) as cursor:
+    plain: Any = psycopg.Cursor(connection.connection)
+    with connection.make_cursor(plain) as cursor:
         cursor.execute(sql, parameters)
         yield cursor
