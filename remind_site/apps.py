@@ -4,6 +4,7 @@ from django.conf import settings
 
 class RemindSiteConfig(AppConfig):
     name = "remind_site"
+    verbose_name = "the site"  # above its pages in the console
 
     def ready(self) -> None:
         from remind_site import checks, dangers, logs, schema, sentry  # noqa: F401  # importing registers them
