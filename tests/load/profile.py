@@ -1,7 +1,7 @@
 """Where the web processes' time goes on the paid path: py-spy looks at them while they are driven.
 
-Some hundred looks a second at the thread that runs Python just then (which holds the interpreter's lock); nothing in the
-service is changed for it. What threads spend in the system's calls, some sixth of the CPU, is not seen.
+Some hundred looks a second at the thread that runs Python just then (which holds the interpreter's lock); nothing in
+the service is changed for it. What threads spend in the system's calls, some sixth of the CPU, is not seen.
 """
 
 import subprocess
