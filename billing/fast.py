@@ -17,11 +17,12 @@ import psycopg
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int8
 
 from billing import budget, idempotency
 from billing.models import ModelPrice, UsageRecord
 from billing.steps import Taken
-from licenses.connections import execute
+from licenses.connections import execute_prepared
 
 RESERVE = """
 WITH counter AS (
@@ -149,7 +150,9 @@ def settle(
 
 def _row(statement: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
     """The only row of a statement's result, None where it has none."""
-    with execute(statement, parameters) as cursor:
+    # The driver types a number by its size, and a statement is planned anew for each combination of types.
+    typed = {name: Int8(value) if type(value) is int else value for name, value in parameters.items()}
+    with execute_prepared(statement, typed) as cursor:
         row = cursor.fetchone()
         return row and dict(zip((column.name for column in cursor.description), row, strict=True))
 

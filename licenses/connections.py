@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import connection, connections
+from django.db import NotSupportedError, connection, connections
 
 
 def give_back() -> None:
@@ -16,22 +16,23 @@ def give_back() -> None:
 
 
 @contextmanager
-def execute(sql: str, parameters: Any) -> Iterator[Any]:
+def execute_prepared(sql: str, parameters: Any) -> Iterator[Any]:
     """A cursor that has run a statement, which PostgreSQL reads and plans once for each connection, not each time.
 
     Django writes the values into the text of a statement, so none is like another. Where connections are not ours for
-    long (`DATABASE_POOLER_URL`), or only for a few statements (commands), nothing stays there either.
+    long (`DATABASE_POOLER_URL`), nothing stays there.
 
     Raises:
         django.db.Error: as Django's own cursor.
     """
-    if connection.vendor != "postgresql":
-        with connection.cursor() as cursor:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.cursor = psycopg.Cursor(connection.connection)  # in place of Django's, which writes values in
+        try:
             cursor.execute(sql, parameters)
-            yield cursor
-        return
-    connection.ensure_connection()
-    plain: Any = psycopg.Cursor(connection.connection)
-    with connection.make_cursor(plain) as cursor:
-        cursor.execute(sql, parameters)
+        except NotSupportedError:  # a table was changed under a plan, which that connection then never runs again
+            if connection.in_atomic_block:
+                raise
+            connection.connection.execute("DEALLOCATE ALL")
+            cursor.execute(sql, parameters)
         yield cursor

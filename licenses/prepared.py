@@ -5,25 +5,25 @@ stays a queryset, for any database; only its values come later.
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.query import get_related_populators
 
-from licenses.connections import execute
+from licenses.connections import execute_prepared
 
 Row = TypeVar("Row", bound=models.Model)
 
 
 class Later(str):
-    """Stands in a queryset for a text that is given when it runs, under this name."""
+    """Stands in a queryset for the value of a text field that is given when it runs, under this name."""
 
     __slots__ = ()
 
 
 class Prepared(Generic[Row]):
-    """The rows of a queryset, with values of their own each time.
+    """The one row of a queryset, with values of their own each time.
 
     Args:
         queryset: makes it, at the first use. It selects whole objects, and related ones by `select_related`; each of
@@ -32,38 +32,46 @@ class Prepared(Generic[Row]):
 
     def __init__(self, queryset: Callable[[], "models.QuerySet[Row]"]) -> None:
         self.queryset = queryset
+        self._query: _Query | None = None
 
-    def first(self, **values: str) -> Row | None:
-        """The first row for these values; None where there is none."""
-        sql, parameters = self._statement
-        with execute(sql, [values[one] if isinstance(one, Later) else one for one in parameters]) as cursor:
+    def one(self, **values: str) -> Row | None:
+        """The row for these values; None where there is none."""
+        # Several threads that come first may each put it together, with a compiler of their own: it is the same.
+        query = self._query = self._query or _Query.of(self.queryset())
+        parameters = [values[value] if isinstance(value, Later) else value for value in query.parameters]
+        with execute_prepared(query.sql, parameters) as cursor:
             row = cursor.fetchone()
-        return self._object(row) if row else None
+        return query.object_of(row) if row else None
 
-    @cached_property
-    def _compiler(self) -> Any:
-        return self.queryset().query.get_compiler(DEFAULT_DB_ALIAS)
 
-    @cached_property
-    def _statement(self) -> tuple[str, tuple[Any, ...]]:
-        sql, parameters = self._compiler.as_sql()
-        return sql, tuple(parameters)
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A queryset as SQL, and its rows as objects, as Django's own `ModelIterable` makes them."""
 
-    @cached_property
-    def _related(self) -> Any:
-        return get_related_populators(  # type: ignore[call-arg]  # the stubs are of a newer Django
-            self._compiler.klass_info, self._compiler.select, DEFAULT_DB_ALIAS
-        )
+    sql: str
+    parameters: tuple[Any, ...]
+    compiler: Any  # from here on only read
+    columns: slice  # of the row, that are the object's own
+    names: list[str]  # of the fields in them
+    related: list[Any]
 
-    def _object(self, row: Any) -> Row:
-        """As Django's own `ModelIterable` makes it."""
-        compiler = self._compiler
+    @classmethod
+    def of(cls, queryset: "models.QuerySet[Any]") -> "_Query":
+        compiler: Any = queryset.query.get_compiler(DEFAULT_DB_ALIAS)
+        sql, parameters = compiler.as_sql()
         start, *_, last = compiler.klass_info["select_fields"]
-        names = [column[0].target.attname for column in compiler.select[start : last + 1]]
-        (values,) = compiler.results_iter([[row]])
-        found: Row = compiler.klass_info["model"].from_db(DEFAULT_DB_ALIAS, names, values[start : last + 1])
-        for related in self._related:
+        columns = slice(start, last + 1)
+        names = [column[0].target.attname for column in compiler.select[columns]]
+        related = get_related_populators(  # type: ignore[call-arg]  # the stubs are of a newer Django
+            compiler.klass_info, compiler.select, DEFAULT_DB_ALIAS
+        )
+        return cls(sql, tuple(parameters), compiler, columns, names, related)
+
+    def object_of(self, row: Any) -> Any:
+        (values,) = self.compiler.results_iter([[row]])
+        found = self.compiler.klass_info["model"].from_db(DEFAULT_DB_ALIAS, self.names, values[self.columns])
+        for related in self.related:
             related.populate(values, found)
-        for name, place in compiler.annotation_col_map.items():
+        for name, place in self.compiler.annotation_col_map.items():
             setattr(found, name, values[place])
         return found

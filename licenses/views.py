@@ -13,7 +13,9 @@ from licenses.models import License, LicenseToken
 from licenses.prepared import Later, Prepared
 from licenses.requests import service_request
 
-TOKENS = Prepared(lambda: LicenseToken.objects.select_related("license__plan").filter(digest=Later("digest")))
+TOKEN_BY_DIGEST = Prepared(
+    lambda: LicenseToken.objects.select_related("license__plan").filter(digest=Later("digest")).order_by()
+)
 RATE_WINDOW = 60  # seconds; the limits of plans and licenses are per minute
 
 
@@ -33,7 +35,7 @@ class LicensedView(ApiView):
 
     def find_token(self, request: Request, digest: str) -> LicenseToken | None:
         """The token with this digest; a view may add what it wants to know in the same round trip."""
-        return TOKENS.first(digest=digest)
+        return TOKEN_BY_DIGEST.one(digest=digest)
 
     def holder(self, request: Request) -> Holder:
         return cast(Holder, request.user)

@@ -242,7 +242,11 @@ def database() -> dict[str, Any]:
             timeout=10,  # seconds that a writer waits for another
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         )
-    elif WEB_PROCESS:
+        return config
+    if not pooled:
+        # At once: the few statements of `licenses.connections`. Django's own never are.
+        options["prepare_threshold"] = 0
+    if WEB_PROCESS:
         config["CONN_HEALTH_CHECKS"] = True
         options.setdefault("connect_timeout", 2)
         # A server that is cut off, not stopped, sends no goodbye: notice within seconds.
@@ -253,9 +257,6 @@ def database() -> dict[str, Any]:
             config["DISABLE_SERVER_SIDE_CURSORS"] = True
         else:
             options.setdefault("options", " ".join(f"-c {name}={ms}" for name, ms in DATABASE_TIMEOUTS.items()))
-            options["prepare_threshold"] = (
-                0  # at once: the few statements of licenses.connections; Django's own never are
-            )
         options["pool"] = {
             "min_size": min(DATABASE_POOL_MIN, DATABASE_POOL_MAX),
             "max_size": DATABASE_POOL_MAX,

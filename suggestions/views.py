@@ -15,12 +15,12 @@ from licenses.errors import Invalid, RateLimited
 from licenses.models import LicenseToken
 from licenses.prepared import Later, Prepared
 from licenses.requests import service_request
-from licenses.views import TOKENS, LicensedView, count_against_license
+from licenses.views import TOKEN_BY_DIGEST, LicensedView, count_against_license
 from suggestions import flow
 from suggestions.serializers import AnswerSerializer, AskSerializer
 
-TOKENS_AND_KEY = Prepared(
-    lambda: TOKENS.queryset().annotate(key_is_known=idempotency.is_known(OuterRef("license"), Later("key")))
+TOKEN_AND_KEY = Prepared(
+    lambda: TOKEN_BY_DIGEST.queryset().annotate(key_is_known=idempotency.is_known(OuterRef("license"), Later("key")))
 )
 ANSWER_FIELDS = tuple(AnswerSerializer().fields)  # in the order in which they are documented
 UTC = ZoneInfo("UTC")
@@ -33,7 +33,7 @@ class SuggestReminderView(LicensedView):
     def find_token(self, request: Request, digest: str) -> LicenseToken | None:
         """Says also whether the request's Idempotency-Key was sent before (as few are): `key_is_known`."""
         key = _key(request)
-        return TOKENS_AND_KEY.first(digest=digest, key=key) if key else super().find_token(request, digest)
+        return TOKEN_AND_KEY.one(digest=digest, key=key) if key else super().find_token(request, digest)
 
     @extend_schema(
         summary="Turn a rough reminder into a better one",

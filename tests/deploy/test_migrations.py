@@ -2,9 +2,10 @@
 
 import re
 
+import pytest
 from django.apps import apps
 
-from tests.service import ROOT, run_command
+from tests.service import ROOT, codes, run_command
 
 # Made before anything was deployed, so there was no older code to break. Nothing may be added here: docs/DEPLOYMENT.md,
 # "Migrations", says how to make the same change in steps.
@@ -35,3 +36,17 @@ def test_migrations_can_be_applied_while_older_code_runs():
     assert ("billing", "0001_initial", "OK") in looked_at, done.stderr
     faulty = {f"{app}.{name}" for app, name, verdict in looked_at if verdict not in {"OK", "IGNORE"}}
     assert faulty == BEFORE_THE_FIRST_DEPLOYMENT, done.stdout
+
+
+@pytest.mark.parametrize("pool", ["1", "4"])
+def test_a_column_that_changes_its_type_stops_no_request(start, database, provider, pool):
+    """A connection has planned its statements; a plan whose result changed is never run again."""
+    service = start(database, WEB_CONCURRENCY="1", DATABASE_POOL_MIN=pool, DATABASE_POOL_MAX=pool)
+    token = service.issue(quota=1000)
+    assert codes(service.at_once(20, lambda: service.suggest(token))) == {"ok": 20}
+
+    database.sql("ALTER TABLE licenses_license ALTER COLUMN paid_ending TYPE varchar(20)")
+    database.sql("ALTER TABLE billing_modelprice ALTER COLUMN model TYPE varchar(150)")
+    assert codes(service.at_once(20, lambda: service.suggest(token))) == {"ok": 20}
+    assert codes(service.at_once(20, lambda: service.suggest(token))) == {"ok": 20}
+    assert service.reconcile() == ""
