@@ -84,8 +84,10 @@ def claim(wanted: Claim, entry: UsageRecord) -> None:
             entry=entry,
             expires_at=timezone.now() + LIFETIME,
         )
-    except IntegrityError:
-        raise KeyTaken from None
+    except IntegrityError as error:
+        if _is_about_the_key(error):
+            raise KeyTaken from None
+        raise
 
 
 def keep_answer(entry: UsageRecord, answer: Mapping[str, Any]) -> None:
@@ -101,3 +103,12 @@ def forget(entry: UsageRecord) -> None:
 def delete_expired() -> int:
     """Delete the rows whose time is up; says how many."""
     return IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()[0]
+
+
+def _is_about_the_key(error: IntegrityError) -> bool:
+    """Whether it was `ONE_KEY`: PostgreSQL names the constraint, SQLite its columns."""
+    diagnosis = getattr(error.__cause__, "diag", None)
+    if diagnosis is not None:
+        return bool(diagnosis.constraint_name == ONE_KEY)
+    table = IdempotencyKey._meta.db_table
+    return str(error) == f"UNIQUE constraint failed: {table}.license_id, {table}.key"

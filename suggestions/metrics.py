@@ -28,7 +28,7 @@ PROVIDER_CALLS_OPEN = Gauge(
 )
 BREAKERS_OPEN = Gauge(
     "remind_breakers_open",
-    "Web processes whose breaker is open; it closes with the first call that succeeds.",
+    "Web processes whose breaker is open; it closes with the first trial that does not fail.",
     multiprocess_mode="livesum",
 )
 BREAKER_OPENED = Counter("remind_breaker_opened_total", "Times that a process's breaker opened.")

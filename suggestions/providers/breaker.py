@@ -2,9 +2,10 @@
 
     closed      every call goes through; FAILURES failures in a row open it
     open        no call goes through for REST seconds
-    half-open   one call at a time goes through, with less time; its success closes the breaker
+    half-open   one call at a time goes through, with less time; if it does not fail, the breaker closes
 
-Only what says that the provider is in trouble counts as a failure: timeouts, connection errors, 429 and 5xx.
+Only what says that the provider is in trouble counts as a failure: timeouts, connection errors, 429 and 5xx. Calls
+that began before the breaker opened and end while it is open say nothing about the provider as it is now.
 Each process has its own.
 """
 
@@ -72,11 +73,13 @@ class Breaker:
     def _learn(self, failed: bool, trial: bool) -> None:
         with self._lock:
             was_open = self._open_until is not None
+            if was_open and not trial:
+                return
             if trial:
                 self._trial = False
             if not failed:
                 self._failures, self._open_until = 0, None
-            elif trial or not was_open:
+            else:
                 self._failures += 1
                 if self._failures >= FAILURES:
                     self._open_until = time.monotonic() + REST

@@ -112,7 +112,8 @@ class OpenAIProvider:
         body = self._ask(text, now, timezone, timeout)
         completion = _completion(body)
         usage = _usage(completion.get("usage"))
-        return Reply(_suggestion(_content(completion, usage), usage, now, timezone), usage)
+        content = _content(_choice(completion, usage), usage)
+        return Reply(_suggestion(content, usage, now, timezone), usage)
 
     def _ask(self, text: str, now: datetime, timezone: ZoneInfo, timeout: float) -> bytes:
         ends_at = time.monotonic() + timeout
@@ -174,20 +175,32 @@ def _status_error(status: int) -> ProviderUnavailable | ProviderMisconfigured | 
 def _completion(body: bytes) -> dict[str, Any]:
     try:
         completion = json.loads(body)
-        completion["choices"][0]["message"]["content"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        raise ProviderInvalid("no chat completion") from None
-    return dict(completion)
+    except (ValueError, RecursionError):
+        completion = None
+    if not isinstance(completion, dict):
+        raise ProviderInvalid("no JSON object")
+    return completion
 
 
-def _content(completion: dict[str, Any], usage: Usage | None) -> str:
-    choice = completion["choices"][0]
-    message = choice["message"]
+def _choice(completion: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
+    try:
+        choice = completion["choices"][0]
+        message = choice["message"]
+    except (LookupError, TypeError):
+        message = None
+    if not isinstance(message, dict):
+        raise ProviderInvalid("no chat completion", usage)
+    return dict(choice)
+
+
+def _content(choice: dict[str, Any], usage: Usage | None) -> str:
+    message = choice["message"]  # without what is null, as some servers send it
     if message.get("refusal") or choice.get("finish_reason") == "content_filter":
         raise ProviderRefused("the model refused", usage)
-    if not isinstance(message["content"], str):
+    content = message.get("content")
+    if not isinstance(content, str):
         raise AnswerInvalid("no content", usage)
-    return message["content"]
+    return content
 
 
 def _suggestion(content: str, usage: Usage | None, now: datetime, timezone: ZoneInfo) -> Suggestion:

@@ -5,7 +5,13 @@ import threading
 import pytest
 
 from suggestions.providers import breaker as module
-from suggestions.providers.base import AnswerInvalid, ProviderRefused, ProviderTimeout, ProviderUnavailable
+from suggestions.providers.base import (
+    AnswerInvalid,
+    ProviderMisconfigured,
+    ProviderRefused,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
 from suggestions.providers.breaker import FAILURES, REST, TRIAL_TIMEOUT, Breaker, BreakerOpen
 
 
@@ -68,6 +74,31 @@ def test_a_failed_trial_rests_again(clock):
         ask(breaker)
     clock.now += REST
     assert ask(breaker) == TRIAL_TIMEOUT
+
+
+@pytest.mark.parametrize("error", [None, ProviderTimeout, ProviderMisconfigured, AnswerInvalid])
+def test_a_call_that_began_before_it_opened_neither_closes_it_nor_lengthens_its_rest(clock, error):
+    breaker = Breaker()
+    late = breaker.call(20)
+    late.__enter__()
+    fail(breaker, FAILURES)
+    clock.now += REST / 2
+
+    assert not late.__exit__(error, error and error("no"), None)
+
+    with pytest.raises(BreakerOpen):
+        ask(breaker)
+    clock.now += REST / 2
+    assert ask(breaker) == TRIAL_TIMEOUT
+
+
+@pytest.mark.parametrize("error", [ProviderMisconfigured, AnswerInvalid])
+def test_a_trial_that_is_answered_closes_it_whatever_the_answer(clock, error):
+    breaker = Breaker()
+    fail(breaker, FAILURES)
+    clock.now += REST
+    fail(breaker, 1, error)
+    assert ask(breaker) == 20
 
 
 def test_a_trial_that_ends_in_a_bug_lets_the_next_one_try(clock):

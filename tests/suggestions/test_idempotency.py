@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from billing import quota
 from billing.idempotency import claim_for
@@ -134,3 +135,14 @@ def test_a_malformed_key_is_refused(post, openai, key):
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
     assert "Idempotency-Key" in answer.json()["errors"]
     assert UsageRecord.objects.count() == 0
+
+
+def test_a_row_that_is_refused_for_another_reason_is_no_taken_key(client, post, openai):
+    client.raise_request_exception = False
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE billing_idempotencykey ADD CONSTRAINT broken CHECK (key <> 'order-66')")
+
+    answer = post("call mum", headers=KEY)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert MonthlyUsage.objects.count() == UsageRecord.objects.count() == 0

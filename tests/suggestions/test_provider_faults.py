@@ -22,7 +22,10 @@ BAD_COMPLETIONS = {
     "no_content": completion(None),
     "cut_off": completion('{"suggested_text": "Meet', finish="length"),
     "deep": completion("[" * 50_000),
+    "message_without_content": {**completion(None), "choices": [{"message": {"role": "assistant"}}]},
 }
+# As some compatible servers leave out what is null.
+BARE_REFUSAL = {**completion(None), "choices": [{"message": {"role": "assistant", "refusal": "no"}}]}
 FAULTS = {
     # how the provider behaves: (mode, reply), outcome in the ledger, status and code where the fallback is off
     "429": ("too_many", None, "provider_unavailable", 503, "provider_unavailable"),
@@ -33,6 +36,8 @@ FAULTS = {
     "html": ("html", None, "provider_invalid", 502, "provider_invalid"),
     "no_choices": ("ok", {"choices": []}, "provider_invalid", 502, "provider_invalid"),
     "json_array": ("ok", [], "provider_invalid", 502, "provider_invalid"),
+    "message_is_text": ("ok", {"choices": [{"message": "x"}]}, "provider_invalid", 502, "provider_invalid"),
+    "bare_refusal": ("ok", BARE_REFUSAL, "provider_refused", 502, "provider_invalid"),
     "refusal": ("ok", completion(None, refusal="I can't"), "provider_refused", 502, "provider_invalid"),
     "filtered": ("ok", completion("", finish="content_filter"), "provider_refused", 502, "provider_invalid"),
     "hang": ("hang", None, "provider_timeout", 504, "provider_timeout"),
@@ -80,12 +85,23 @@ def test_without_the_fallback_it_is_a_refusal(post, fault, settings):
     assert MonthlyUsage.objects.get().used == 0
 
 
-def test_a_released_entry_keeps_what_the_provider_took(post, openai):
-    openai.reply = completion("nonsense")
+@pytest.mark.parametrize(
+    ("reply", "misfires"),
+    [
+        (completion("nonsense"), 1),
+        (BARE_REFUSAL, 1),
+        ({**completion(None), "choices": []}, 0),
+        ({**completion(None), "choices": [{"message": "x"}]}, 0),
+    ],
+    ids=["nonsense", "bare refusal", "no choices", "message is text"],
+)
+def test_a_released_entry_keeps_what_the_provider_took(post, openai, reply, misfires):
+    openai.reply = reply
 
     post()
 
     entry = UsageRecord.objects.get()
+    assert MonthlyUsage.objects.get().misfires == misfires
     assert (entry.input_tokens, entry.output_tokens, str(entry.provider_cost_usd)) == (60, 25, "0.000013000000")
     assert str(DailySpend.objects.get().cost_usd) == "0.000013000000"
 
