@@ -94,7 +94,7 @@ def reserve(
     return reservation
 
 
-def settle(reservation: Reservation, usage: Usage | None, answer: Mapping[str, Any]) -> dict[str, Any] | None:
+def settle(reservation: Reservation, usage: Usage | None, answer: Mapping[str, Any]) -> dict[str, Any]:
     """Charge a reserved entry and keep its answer for a repeated key.
 
     Args:
@@ -102,8 +102,8 @@ def settle(reservation: Reservation, usage: Usage | None, answer: Mapping[str, A
         answer: what the client gets; the charge and the remaining quota are added here.
 
     Returns:
-        The whole answer, as committed. None when the reservation had been released before: then nothing is
-        charged, and the entry only remembers what the provider cost us.
+        The whole answer, as committed. When the reservation had been released before, it is a gift, and `degraded`:
+        nothing is charged, and the entry only remembers what the provider cost us.
     """
     entry, price = reservation.entry, reservation.price
     if price is None:
@@ -299,19 +299,17 @@ def _count_misfire(counter: Any) -> None:
     counter.update(misfires=Case(When(misfires_on=today, then=F("misfires") + 1), default=Value(1)), misfires_on=today)
 
 
-def _closed_before(
-    reservation: Reservation, answer: Mapping[str, Any], used: Usage, cost: Decimal
-) -> dict[str, Any] | None:
+def _closed_before(reservation: Reservation, answer: Mapping[str, Any], used: Usage, cost: Decimal) -> dict[str, Any]:
     """What became of an entry that could not be settled.
 
     An earlier try may have got through, and only its confirmation was lost: then the answer is as it was committed,
-    and counted now. Else the reservation was given up, and only the cost is noted.
+    and counted now. Else the reservation was given up: only the cost is noted, and the answer is a gift.
     """
     with transaction.atomic():
         entry = UsageRecord.objects.filter(pk=reservation.entry.pk, state=State.SETTLED).first()
         if entry is None:
             _note_late_cost(reservation, used, cost)
-            return None
+            return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": _remaining(reservation)}
         metrics.settled(entry.charge_cents, used, cost)
         return {**answer, "cost_cents": entry.charge_cents, "quota_remaining": _remaining(reservation)}
 

@@ -72,12 +72,20 @@ def hit(name: str, who: str, limit: int, seconds: int, once: str = "") -> Window
     """Count one request of `who` against a limit of `limit` requests in `seconds`.
 
     Args:
-        once: names a request that may be sent several times at once, and then counts once.
+        once: names a request that may be sent several times at once, and then counts once, until `forget`.
     """
     window = _window(name, who, limit, seconds, 1, once)
     if window.exceeded:
         metrics.LIMIT_HITS.labels(name).inc()
     return window
+
+
+def forget(name: str, who: str, once: str) -> None:
+    """Count the next request of `who` that is named so: the one that was counted came to nothing."""
+    key = f"limit:{name}:{who}"
+    if shared := _shared():
+        shared.forget(key, once)
+    _memory.forget(key, once)
 
 
 def peek(name: str, who: str, limit: int, seconds: int) -> Window:
@@ -115,6 +123,10 @@ class MemoryCounter:
             if amount and once and self._add(f"{key}:{once}", ONCE_SECONDS, 1)[0] > 1:
                 amount = 0
             return self._add(key, seconds, amount)
+
+    def forget(self, key: str, once: str) -> None:
+        with self._lock:
+            self._windows.pop(f"{key}:{once}", None)
 
     def _add(self, key: str, seconds: int, amount: int) -> tuple[int, float]:
         now = time.monotonic()
@@ -163,6 +175,14 @@ class SharedCounter:
         except (RedisError, OSError) as error:
             self._give_up(error)
             return None
+
+    def forget(self, key: str, once: str) -> None:
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            self._redis.delete(f"{key}:{once}")
+        except (RedisError, OSError) as error:
+            self._give_up(error)
 
     def ping(self) -> bool:
         try:

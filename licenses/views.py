@@ -56,6 +56,11 @@ def count_against_license(request: Request, license: License, once: str = "") ->
         )
 
 
+def count_again(license: License, once: str) -> None:
+    """The next request that is the same as this one (`once`) is counted like any other."""
+    limits.forget("license", str(license.pk), once)
+
+
 def peek_at_license(request: Request, license: License) -> limits.Window:
     """The license's rate limit as it stands, without counting this request."""
     window = limits.peek("license", str(license.pk), license.rate_limit, RATE_WINDOW)

@@ -27,6 +27,7 @@ from billing.quota import Reservation
 from billing.usage import Usage
 from licenses import connections
 from licenses.authentication import Holder
+from licenses.views import count_again
 from suggestions import metrics
 from suggestions.errors import refusal_for
 from suggestions.providers import LOCAL_MODEL, configured, local
@@ -36,6 +37,7 @@ from suggestions.providers.base import ProviderError, ProviderInvalid, Reply, Su
 # be done by the first, and a second try to settle, which may wait for a connection, must begin by the other.
 PROVIDER_DONE_BY = 20.0
 SETTLE_AGAIN_UNTIL = 18.0
+WORTH_ASKING = 1.0  # seconds; with less, a timeout would be our own slowness and no failure of the provider's
 
 T = TypeVar("T")
 
@@ -114,8 +116,11 @@ def _answer_of_the_first(ask: Ask) -> dict[str, Any]:
 def _ask_provider(reservation: Reservation, ask: Ask, now: datetime) -> Reply:
     if reservation.blocked is not None:
         raise NotAsked(reservation.blocked)
+    left = PROVIDER_DONE_BY - ask.elapsed()
+    if left < WORTH_ASKING:
+        raise NotAsked(Outcome.TOO_LATE)
     chosen = configured()
-    timeout = min(settings.AI_TIMEOUT_SECONDS, max(0.1, PROVIDER_DONE_BY - ask.elapsed()))
+    timeout = min(settings.AI_TIMEOUT_SECONDS, left)
     with chosen.breaker.call(timeout) as seconds, metrics.provider_call():
         try:
             return chosen.provider.suggest(ask.text, now, ask.timezone, seconds)
@@ -130,26 +135,34 @@ def _charged(reservation: Reservation, reply: Reply, ask: Ask) -> dict[str, Any]
     usage = reply.usage or Usage()
     answer = _answer(reply.suggestion, configured().model, usage)
     committed = _committed(lambda: quota.settle(reservation, reply.usage, answer), ask)
-    if committed is not None:
-        structlog.contextvars.bind_contextvars(outcome=Outcome.ANSWERED)
-        metrics.count(metrics.CHARGED)
-        return committed
-    # Given up while the provider worked (a machine that stood still): the answer goes out, but as a gift.
-    structlog.contextvars.bind_contextvars(outcome=Outcome.ABANDONED)
-    remaining = quota.state_of(ask.holder.license).remaining
-    metrics.count(metrics.DEGRADED, Outcome.ABANDONED)
-    return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": remaining}
+    # A gift where it was given up while the provider worked (a machine that stood still).
+    result, outcome = (
+        (metrics.DEGRADED, Outcome.ABANDONED) if committed["degraded"] else (metrics.CHARGED, Outcome.ANSWERED)
+    )
+    structlog.contextvars.bind_contextvars(outcome=outcome)
+    metrics.count(result, outcome)
+    return committed
 
 
 def _degraded(reservation: Reservation, ask: Ask, now: datetime, error: ProviderError) -> dict[str, Any]:
     structlog.contextvars.bind_contextvars(outcome=error.outcome)
     logger.warning("answer_degraded", outcome=error.outcome, error=str(error))
+    if ask.claim is not None:  # before the key is free: whoever takes it next is no copy of this request any more
+        count_again(ask.holder.license, ask.claim.input_digest)
     remaining = _committed(lambda: quota.release(reservation, Outcome(error.outcome), error.usage), ask)
     if not settings.AI_FALLBACK:
         raise refusal_for(error)
-    answer = _answer(local.suggest(ask.text, now, ask.timezone), LOCAL_MODEL, Usage())
+    answer = _answer(_built_in(ask, now), LOCAL_MODEL, Usage())
     metrics.count(metrics.DEGRADED, error.outcome)
     return {**answer, "degraded": True, "cost_cents": 0, "quota_remaining": remaining}
+
+
+def _built_in(ask: Ask, now: datetime) -> Suggestion:
+    try:
+        return local.suggest(ask.text, now, ask.timezone)
+    except Exception:  # a bug of ours; nobody is left to answer but the customer's own words
+        logger.exception("built_in_bug")
+        return local.as_it_came(ask.text)
 
 
 def _committed(operation: Callable[[], T], ask: Ask) -> T:

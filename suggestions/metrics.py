@@ -37,7 +37,9 @@ ASKED = (
     Outcome.PROVIDER_TIMEOUT, Outcome.PROVIDER_UNAVAILABLE, Outcome.PROVIDER_MISCONFIGURED, Outcome.PROVIDER_INVALID,
     Outcome.ANSWER_INVALID, Outcome.PROVIDER_REFUSED,
 )  # fmt: skip
-NOT_ASKED = (Outcome.BREAKER_OPEN, Outcome.BUDGET_SPENT, Outcome.MISFIRES_SPENT, Outcome.PRICE_MISSING)
+NOT_ASKED = (
+    Outcome.BREAKER_OPEN, Outcome.BUDGET_SPENT, Outcome.MISFIRES_SPENT, Outcome.PRICE_MISSING, Outcome.TOO_LATE,
+)  # fmt: skip
 
 # A counter that begins at its first event hides that event from rate().
 SUGGESTIONS.labels(CHARGED, Outcome.ANSWERED.value)

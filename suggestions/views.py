@@ -15,7 +15,7 @@ from licenses.errors import Invalid, RateLimited
 from licenses.models import LicenseToken
 from licenses.prepared import Later, Prepared
 from licenses.requests import service_request
-from licenses.views import TOKEN_BY_DIGEST, LicensedView, count_against_license
+from licenses.views import TOKEN_BY_DIGEST, LicensedView, count_again, count_against_license
 from suggestions import flow
 from suggestions.serializers import AnswerSerializer, AskSerializer
 
@@ -64,6 +64,8 @@ class SuggestReminderView(LicensedView):
             # Of several with one key that came at once, the first may have taken what this one was refused.
             answer = flow.recall(ask)
             if answer is None:
+                if ask.claim is not None:
+                    count_again(ask.holder.license, ask.claim.input_digest)
                 raise
             return answer
 

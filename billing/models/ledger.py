@@ -72,6 +72,7 @@ class Outcome(models.TextChoices):
     BUDGET_SPENT = "budget_spent", "the day's budget was spent"
     MISFIRES_SPENT = "misfires_spent", "too many unusable answers today"
     PRICE_MISSING = "price_missing", "no price for the model"
+    TOO_LATE = "too_late", "no time was left to ask the provider"
     ABANDONED = "abandoned", "never finished"
 
 

@@ -104,6 +104,11 @@ def _without(found: due.Found, text: str) -> str:
     return f"{before}{found.stays}{after}"
 
 
+def as_it_came(text: str) -> Suggestion:
+    """A reminder with nothing understood, only fit to be answered."""
+    return Suggestion(text=BLANK.sub(" ", text).strip()[:LONGEST] or NOTHING_LEFT, priority="medium", due=None)
+
+
 def _priority(text: str) -> str:
     """What the wording says; 'not urgent' is read before 'urgent', and what is quoted says nothing."""
     unquoted = QUOTED.sub(" ", text)

@@ -60,7 +60,7 @@ def test_what_is_settled_can_not_be_released_and_the_other_way_round(reservation
     other = quota.reserve(license, license.tokens.get(), model="gpt-5-nano", request_id="two")
     quota.release(other, "provider_timeout")
     for _ in range(2):
-        assert quota.settle(other, USED, {}) is None
+        assert quota.settle(other, USED, {}) == {"degraded": True, "cost_cents": 0, "quota_remaining": 999}
     assert list(UsageRecord.objects.order_by("id").values_list("state", flat=True)) == ["settled", "released"]
     assert MonthlyUsage.objects.get().used == 1
 

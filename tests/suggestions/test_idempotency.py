@@ -93,6 +93,22 @@ def test_a_degraded_answer_does_not_use_up_the_key(post, openai):
     assert (answer["degraded"], answer["quota_remaining"]) == (False, 999)
 
 
+@pytest.mark.parametrize("cache", ["shared", "memory"])
+@pytest.mark.parametrize("comes_to_nothing", ["degraded", "quota_exhausted"])
+def test_one_after_the_other_each_call_that_came_to_nothing_counts(
+    post, openai, license, settings, valkey, cache, comes_to_nothing
+):
+    if cache == "memory":
+        settings.REDIS_URL = ""
+    openai.mode = "failing"
+    lifecycle.change_limits(license, quota=0 if comes_to_nothing == "quota_exhausted" else 5, rate=2, by="test")
+
+    answers = [post("call mum", headers=KEY).json() for _ in range(4)]
+
+    outcomes = [answer.get("code", "degraded") for answer in answers]
+    assert outcomes == [comes_to_nothing, comes_to_nothing, "rate_limited", "rate_limited"]
+
+
 def test_a_refused_call_does_not_use_up_the_key(post, openai, license):
     lifecycle.change_limits(license, quota=0, rate=1000, by="test")
     assert post("call mum", headers=KEY).status_code == 429

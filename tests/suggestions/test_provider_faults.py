@@ -4,9 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
+from django.db import OperationalError, connection
 
 from billing import quota
 from billing.models import DailySpend, MonthlyUsage, UsageRecord
+from suggestions import flow
+from suggestions.providers import breaker
 from tests.fake_provider import SUGGESTION, completion
 
 BAD_COMPLETIONS = {
@@ -193,6 +196,35 @@ def test_a_bug_in_a_provider_costs_nobody_a_unit_nor_an_answer(post, openai, mon
     assert UsageRecord.objects.get().outcome == "provider_invalid"
 
 
+@pytest.mark.parametrize("chosen", ["openai", "local"])
+def test_a_bug_in_the_built_in_suggester_sends_the_reminder_back_as_it_came(
+    post, openai, settings, monkeypatch, chosen
+):
+    settings.AI_PROVIDER = chosen
+    openai.mode = "failing"
+    monkeypatch.setattr("suggestions.providers.local.suggest", lambda *args: 1 / 0)
+
+    body = post("call mum\n tomorrow" + "!" * 400).json()
+
+    assert (body["degraded"], body["quota_remaining"], body["due_at"]) == (True, 1000, None)
+    assert body["suggested_text"] == "call mum tomorrow" + "!" * 283
+    assert body["priority"] == "medium"
+
+
+def test_a_request_that_was_late_by_itself_does_not_ask_and_blames_nobody(post, openai, monkeypatch):
+    openai.mode = "hang"
+    # No request can be made to wait that long from outside in a test that is to be quick.
+    with monkeypatch.context() as patch:
+        patch.setattr(flow.Ask, "elapsed", lambda ask: flow.PROVIDER_DONE_BY - 0.9)
+        answers = [post().json() for _ in range(breaker.FAILURES)]
+
+    assert [answer["degraded"] for answer in answers] == [True] * breaker.FAILURES
+    assert openai.calls == 0
+    assert set(UsageRecord.objects.values_list("outcome", flat=True)) == {"too_late"}
+    openai.heal()
+    assert post().json()["degraded"] is False
+
+
 def test_parameters_of_ones_own_replace_those_known(post, openai, settings):
     settings.OPENAI_PARAMETERS = {"top_k": 5, "max_tokens": 99}
     assert post().json()["degraded"] is False
@@ -253,3 +285,27 @@ def test_an_answer_that_comes_after_its_reservation_was_given_up_goes_out_unchar
     assert body["suggested_text"] == SUGGESTION["suggested_text"]
     entry = UsageRecord.objects.get()
     assert (entry.state, entry.charge_cents, str(entry.provider_cost_usd)) == ("released", 0, "0.000013000000")
+
+
+def test_such_an_answer_outlives_a_connection_that_breaks(post, openai, license, monkeypatch):
+    settle, breaks = quota.settle, []
+
+    def late_settle(reservation, usage, answer):
+        UsageRecord.objects.update(created_at=reservation.entry.created_at - timedelta(seconds=61))
+        if quota.release_abandoned(license):
+            breaks.append(True)
+        return settle(reservation, usage, answer)
+
+    def break_once(execute, sql, *args):
+        if breaks and sql.startswith("SELECT") and "billing_monthlyusage" in sql:
+            breaks.pop()
+            raise OperationalError("the connection is lost")
+        return execute(sql, *args)
+
+    monkeypatch.setattr(quota, "settle", late_settle)
+    with connection.execute_wrapper(break_once):
+        answer = post()
+
+    assert (answer.status_code, breaks) == (200, [])
+    assert (answer.json()["degraded"], answer.json()["quota_remaining"]) == (True, 1000)
+    assert str(DailySpend.objects.get().cost_usd) == "0.000013000000"
