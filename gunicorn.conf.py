@@ -22,8 +22,7 @@ from remind_site.worker import ServiceWorker  # noqa: E402
 
 startup.forget()
 machine = sizing.this_machine()
-workers = env.int("WEB_CONCURRENCY", sizing.processes(machine, env.str("DATABASE_URL", ""), env.str("REDIS_URL", "")))
-threads = env.int("WEB_THREADS", sizing.threads(machine))
+workers, threads = sizing.web(machine)
 # The settings are read in each worker; only web processes are to have a connection pool.
 os.environ["REMIND_WEB_PROCESS"] = "1"
 
@@ -48,7 +47,7 @@ when_ready = let_nobody_in_first
 
 def on_reload(server: Any) -> None:
     startup.settle_again(server)
-    handover.begin(server)
+    handover.begin()
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -166,7 +166,8 @@ def _database() -> Iterator[Row]:
         f"The database is PostgreSQL {version}.",
         f"Use {OLDEST_POSTGRES} or newer.",
     )
-    if not settings.DATABASE_POOLER_URL and (problem := sizing.excess(settings.WEB_CONCURRENCY, _pool(takes), takes)):
+    pool = sizing.pool(settings.WEB_CONCURRENCY, settings.WEB_THREADS, takes)
+    if not settings.DATABASE_POOLER_URL and (problem := sizing.excess(settings.WEB_CONCURRENCY, pool, takes)):
         yield "E172", True, *problem
     yield (
         "E173",
@@ -174,13 +175,6 @@ def _database() -> Iterator[Row]:
         "The database's synchronous_commit is off: a charge could be answered for and then be lost in a crash.",
         "Switch it on.",
     )
-
-
-def _pool(database_takes: int) -> int:
-    """Connections of a web process, as its start settles them."""
-    if settings.DATABASE_POOL_MAX_CHOSEN:
-        return int(settings.DATABASE_POOL_MAX)
-    return sizing.connections(settings.WEB_CONCURRENCY, settings.WEB_THREADS, database_takes)
 
 
 def _pooler() -> Iterator[Row]:

@@ -57,11 +57,7 @@ def generated_secret_key() -> str:
 # --- The process: gunicorn.conf.py says so when this is a web process, which alone keeps a connection pool.
 WEB_PROCESS = env.bool("REMIND_WEB_PROCESS", False)
 # As gunicorn.conf.py has them; web processes are told what was settled at the start.
-MACHINE = sizing.this_machine()
-WEB_CONCURRENCY = env.int(
-    "WEB_CONCURRENCY", sizing.processes(MACHINE, env.str("DATABASE_URL", ""), env.str("REDIS_URL", ""))
-)
-WEB_THREADS = env.int("WEB_THREADS", sizing.threads(MACHINE))
+WEB_CONCURRENCY, WEB_THREADS = sizing.web(sizing.this_machine())
 
 # --- Django
 SECRET_KEY_GENERATED = not env.str("SECRET_KEY", "")
@@ -212,7 +208,6 @@ CORS_URLS_REGEX = r"^/(api/|health)"
 
 # --- Database
 DATABASE_POOL_MIN = env.int("DATABASE_POOL_MIN", 10)
-DATABASE_POOL_MAX_CHOSEN = bool(env.str("DATABASE_POOL_MAX", ""))
 DATABASE_POOL_MAX = env.int("DATABASE_POOL_MAX", sizing.MOST_CONNECTIONS)
 
 LEDGER_IN_ONE_STATEMENT = env.bool("LEDGER_IN_ONE_STATEMENT", True)

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from remind_site.environment import env
+
 POSTGRES_SCHEMES = {"postgresql", "postgres", "pgsql"}
 FEWEST_PROCESSES, MOST_PROCESSES = 2, 8  # two, so that one serves while the other is replaced
 PROCESS_WEIGHS = 200_000_000  # bytes; measured: 160 MB with 100 calls under way
 MEMORY_FOR_PROCESSES = 0.75  # of what there is; at a reload old and new ones overlap, and the system wants some
-MOST_THREADS, FEWEST_THREADS = (
-    100,
-    8,
-)  # a process has the CPU for some 100 calls a second, and a provider takes about one
+# A process has the CPU for some 100 calls a second, and a provider takes about one.
+MOST_THREADS, FEWEST_THREADS = 100, 8
 FILES_A_THREAD = 3  # its client's connection, one to the provider and one to the cache
 OTHER_FILES = 150  # database connections, listening sockets, logs, connections in between
 MOST_CLIENTS = 2000  # connections that a process keeps open, most of them idle
@@ -59,10 +59,10 @@ def this_machine(root: Path = Path("/")) -> Machine:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     for group in _control_groups(root):
-        quota, _, period = _limit(group / "cpu.max").partition(" ")
+        quota, _, period = _read(group / "cpu.max").partition(" ")
         if quota.isdecimal() and period.isdecimal():
             cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
-        most = _limit(group / "memory.max")
+        most = _read(group / "memory.max")
         if most.isdecimal():
             memory = min(memory, int(most))
     return Machine(cores, memory, files if files >= 0 else 2**20)  # RLIM_INFINITY is -1
@@ -71,7 +71,7 @@ def this_machine(root: Path = Path("/")) -> Machine:
 def _control_groups(root: Path) -> Iterator[Path]:
     """The folders of this process's control group and of all above it: each may have a limit."""
     top = root / "sys/fs/cgroup"
-    lines = _limit(root / "proc/self/cgroup").splitlines()
+    lines = _read(root / "proc/self/cgroup").splitlines()
     own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
     folder = top / own
     yield folder
@@ -80,11 +80,22 @@ def _control_groups(root: Path) -> Iterator[Path]:
         yield folder
 
 
-def _limit(path: Path) -> str:
+def _read(path: Path) -> str:
     try:
         return path.read_text().strip()
     except OSError:  # no such limit, or no such system
         return ""
+
+
+def web(machine: Machine) -> tuple[int, int]:
+    """Web processes, and threads in each, as set or else worked out."""
+    usual = processes(machine, env.str("DATABASE_URL", ""), env.str("REDIS_URL", ""))
+    return env.int("WEB_CONCURRENCY", usual), env.int("WEB_THREADS", threads(machine))
+
+
+def pool(processes: int, threads: int, database_takes: int | None) -> int:
+    """Database connections of a process at most, as set or else worked out; parameters as for `connections`."""
+    return env.int("DATABASE_POOL_MAX", connections(processes, threads, database_takes))
 
 
 def is_postgres(database_url: str) -> bool:

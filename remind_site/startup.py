@@ -48,7 +48,7 @@ def _settle(processes: int, threads: int) -> bool:
     limited = sizing.is_postgres(env.str("DATABASE_URL", "")) and not env.str("DATABASE_POOLER_URL", "")
     takes = _database_takes(env.str("DATABASE_URL", "")) if limited else None
     assumed = (takes or sizing.USUAL_LIMIT) if limited else None
-    connections = env.int("DATABASE_POOL_MAX", sizing.connections(processes, threads, assumed))
+    connections = sizing.pool(processes, threads, assumed)
     chosen = _tell(WEB_CONCURRENCY=processes, WEB_THREADS=threads, DATABASE_POOL_MAX=connections)
 
     if min(processes, threads, connections) < 1:

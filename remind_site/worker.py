@@ -8,6 +8,7 @@ part in that.
 
 import json
 import logging
+import select
 import socket
 import struct
 import sys
@@ -25,6 +26,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from remind_site import handover
 
 REPLACED_WITHIN = 120  # seconds, at most, that a worker serves on at a reload for those that are to replace it
+EMPTIES_WITHIN = 3  # seconds, at most, for the queue: with the linger (2) and the longest request (25) a stop's 30
 STALLED = 5  # seconds without a byte, in the middle of a request
 REFUSALS: dict[type[Exception], tuple[int, str, str]] = {
     errors.LimitRequestLine: (414, "URI Too Long", "too_large"),
@@ -53,7 +55,7 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
 
     def run(self) -> None:
         """Serve; the application is loaded."""
-        handover.serves(self.age)
+        handover.serves()
         super().run()
 
     def handle(self, conn: TConn) -> Any:
@@ -88,16 +90,28 @@ class ServiceWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type
         At a reload, until a new worker has started. At a stop, the master lets no new connection come to be, but those
         that it came too late for are this worker's to answer.
         """
-        super().set_accept_enabled(True)
         ends = time.monotonic() + STOP_KEEPALIVE_LINGER
         self._cap_keepalive(ends)
-        while (left := ends - time.monotonic()) > 0 or (left > -REPLACED_WITHIN and handover.is_awaited(self.age)):
-            self.notify()
-            self.wait_for_and_dispatch_events(min(left, 1.0) if left > 0 else 0.1)
-            self.murder_keepalived()
-            self.murder_pending()
-        while any(key.data == self.accept for key, _ in self.poller.select(0)):
-            self.wait_for_and_dispatch_events(0)
+        while (left := ends - time.monotonic()) > 0 or (left > -REPLACED_WITHIN and handover.is_awaited()):
+            self._serve(min(left, 1.0) if left > 0 else 0.1)
+        gives_up = time.monotonic() + EMPTIES_WITHIN  # at a reload others take from the queue, and more comes in
+        while self._is_asked() and time.monotonic() < gives_up:
+            self._serve(0.1)
+
+    def _serve(self, seconds: float) -> None:
+        """Go once through what gunicorn's loop does while it is not told to stop."""
+        self.notify()
+        super().set_accept_enabled(self.nr_conns < self.worker_connections)
+        self.wait_for_and_dispatch_events(seconds)
+        self.murder_keepalived()
+        self.murder_pending()
+
+    def _is_asked(self) -> bool:
+        """Whether a connection waits to be taken, even where there is no room for it just now."""
+        queues = select.poll()
+        for listener in self.sockets:
+            queues.register(listener, select.POLLIN)
+        return bool(queues.poll(0))
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Keep idle connections until the deadline (monotonic) at most, those included that never sent a byte."""

@@ -1,9 +1,8 @@
 """What use costs: the month's counter, the ledger, prices, bonus units, and answers kept for repeated keys.
 
 The rows change only through `billing.quota` (reserve, settle, release, bonus), `billing.idempotency` and
-`billing.budget`; the
-database itself refuses to change a settled entry (`billing.ledger_guard`). Who may use the service is in
-`licenses`. Reminder texts are never stored.
+`billing.budget`; the database itself refuses to change a settled entry (`billing.ledger_guard`). Who may use the
+service is in `licenses`. Reminder texts are never stored.
 """
 
 from datetime import datetime

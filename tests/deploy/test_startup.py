@@ -73,7 +73,7 @@ def test_what_is_not_set_follows_from_the_machine_and_the_database(start, databa
     database.sql(f"ALTER DATABASE {name} CONNECTION LIMIT 20")
     service = start(database, WEB_CONCURRENCY="")
     processes = sizing.processes(sizing.this_machine(), database.url, os.environ["REDIS_URL"])
-    pool = (20 - 8) // (2 * processes)
+    pool = max(1, (20 - 8) // (2 * processes))
 
     (line,) = said(service)
     assert line.startswith(f"the web: {processes} processes of 100 threads and at most {pool} database connections")

@@ -160,11 +160,8 @@ def test_at_a_reload_the_old_process_serves_until_the_new_one_does(lone):
     """The new one is frozen while it starts, for longer than the old one would linger at a stop."""
     service, token = lone
     master = psutil.Process(service.process.pid)
-    (old,) = master.children()
 
-    service.process.send_signal(signal.SIGHUP)
-    (new,) = wait_until(lambda: [one for one in master.children() if one != old], what="the new process")
-    new.suspend()
+    new = reload_frozen(service)
     frozen = time.monotonic()
     while time.monotonic() - frozen < 2 * STOP_KEEPALIVE_LINGER:
         assert service.suggest(token).status_code == 200
@@ -172,6 +169,85 @@ def test_at_a_reload_the_old_process_serves_until_the_new_one_does(lone):
 
     wait_until(lambda: master.children() == [new], what="the old process to end")
     assert service.suggest(token).status_code == 200
+
+
+def reload_frozen(service):
+    """The new process of a reload, which does not get on with starting."""
+    master = psutil.Process(service.process.pid)
+    before = master.children()
+    service.process.send_signal(signal.SIGHUP)
+    (new,) = wait_until(lambda: [one for one in master.children() if one not in before], what="the new process")
+    new.suspend()
+    return new
+
+
+@pytest.fixture
+def full(start, provider):
+    """A service of one process that keeps 16 connections, 8 of them being answered; its token and those 8."""
+    service = start(WEB_CONCURRENCY="1", WEB_THREADS="8", GUNICORN_CMD_ARGS="--worker-connections 16")
+    token = service.issue()
+    provider.hold()
+    with contextlib.ExitStack() as stack:
+
+        def ask(count):
+            asked = [stack.enter_context(connect(service)) for _ in range(count)]
+            for connection in asked:
+                send(connection, token)
+            return asked
+
+        busy = ask(8)
+        provider.wait_for_calls(8)
+        yield service, busy, ask
+        provider.heal()
+
+
+def test_a_process_that_waits_for_the_new_one_takes_no_more_than_it_may(full, provider):
+    """Else it would run out of files, and die with all it has begun. Nor does it wait for a queue to empty forever."""
+    service, busy, ask = full
+    (old,) = psutil.Process(service.process.pid).children()
+    files = old.num_fds() + 40  # enough for those 16, not for all who are about to come
+    old.rlimit(psutil.RLIMIT_NOFILE, (files, files))
+
+    new = reload_frozen(service)
+    asked = busy + ask(80)
+    wait_until(lambda: taken(service, old) == 16, what="the old process to be full")
+    new.resume()
+    wait_until(lambda: taken(service, new) == 16, what="the new process to be full")
+    wait_until(lambda: not listens(old), what="the old process to leave the queue to the new one")
+    assert taken(service, old) <= 16
+    provider.heal()
+
+    assert {status for status, _ in map(hang_up, asked)} == {200}
+    assert service.reconcile() == ""
+
+
+def test_a_process_that_is_full_answers_what_is_in_the_queue_at_a_stop(full, provider):
+    service, busy, ask = full
+    asked = busy + ask(16)
+    (only,) = psutil.Process(service.process.pid).children()
+    wait_until(lambda: taken(service, only) == 16, what="the process to be full")
+    service.process.terminate()
+    wait_until(lambda: is_ignored(service), what="no new connection to come to be")
+    time.sleep(STOP_KEEPALIVE_LINGER)  # when it has lingered, there still is a queue
+    provider.heal()
+    assert {status for status, _ in map(hang_up, asked)} == {200}
+    assert service.process.wait(LIVELY) == 0
+
+
+def hang_up(connection):
+    """Read, and close as clients do, for which the service would wait."""
+    with connection:
+        return read(connection)
+
+
+def taken(service, process):
+    """How many clients' connections a process has."""
+    states = [one.status for one in process.net_connections("tcp") if one.laddr.port == service.port]
+    return states.count(psutil.CONN_ESTABLISHED)
+
+
+def listens(process):
+    return any(one.status == psutil.CONN_LISTEN for one in process.net_connections("tcp"))
 
 
 def test_a_stop_answers_all_that_was_sent_and_soon(lone, provider):

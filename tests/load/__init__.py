@@ -1,6 +1,6 @@
 """`make bench` and its kin: how fast the service as deployed answers, and what that costs. Loopback only, bounded.
 
-    python -m tests.load paid|growth|soak|users|peers [--seconds N] [--rounds N] [--out FOLDER]
+    python -m tests.load paid|growth|soak|users|peers|profile [--seconds N] [--rounds N] [--out FOLDER]
 
 machine.py      what is measured on: processor, memory, versions, commit
 provider.py     a provider that speaks Chat Completions and is never the bottleneck; a process of its own
@@ -13,6 +13,9 @@ drive.py        one measured drive: client, costs and the check that answers, ca
 bench.py        what is driven in which order, for each of the commands
 peer.py         LiteLLM's proxy, in an environment of its own
 report.py       tables and pictures
+filling.py      databases with a past
+users.py        a crowd of locust's users
+profile.py      where the web processes' time goes
 locustfile.py   users who think between requests; also against a deployed address
 
 No figure is worth anything from a machine that does other things at the same time: each report says how busy it was.

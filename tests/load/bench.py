@@ -1,6 +1,7 @@
 """What each command drives, in which order, and what its page says."""
 
 import json
+import re
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -63,7 +64,9 @@ def bench_paid(world: World, options: Options) -> Report:
     slow = {f"{count} connections": partial(shop.drive, count, options.seconds) for count in (16, 200, 1000)}
     report.say(
         "## A provider that takes one second",
-        "Two processes of 100 threads each ask it, so 200 is as many answers a second as there can be.",
+        "{} processes of {} threads each ask it, so {} is as many answers a second as there can be.".format(
+            *shop.size()
+        ),
     )
     report.table(rounds(options.rounds, slow))
     return report
@@ -195,6 +198,13 @@ class Shop:
     def look(self, job: Job) -> Measured:
         """Requests that cost nothing."""
         return measure(replace(job, port=self.service.port), self.costs)
+
+    def size(self) -> tuple[int, int, int]:
+        """Web processes, threads of each, and threads in all, as the service's log says."""
+        said = re.search(r"the web: (\d+) process(?:es)? of (\d+) threads", self.service.log.read_text())
+        assert said, "the log does not say how large the web is"
+        processes, threads = int(said[1]), int(said[2])
+        return processes, threads, processes * threads
 
     def session(self) -> str:
         """A cookie that opens the console."""

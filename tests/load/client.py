@@ -49,10 +49,6 @@ class Result:
         """Good answers a second."""
         return self.good / self.seconds
 
-    @property
-    def asked(self) -> int:
-        return self.good + sum(self.others.values())
-
     def percentile(self, percent: float) -> float:
         """Milliseconds within which so many of the good answers came; nearest rank."""
         ordered = sorted(self.milliseconds)
@@ -168,11 +164,15 @@ async def _run(job: Job) -> Result:
             made.append(connection)
         except OSError as error:
             drive.others[f"socket: {type(error).__name__} at connecting"] += 1
-    drive.open = len(made)
+    drive.open = sum(not connection.done for connection in made)
+    if drive.open < len(made):
+        drive.others["socket: closed while the others were made"] += len(made) - drive.open
     began, cpu = time.perf_counter(), time.process_time()
     drive.ends = began + job.seconds
     for connection in made:
         connection.go_on()
+    if not drive.open:
+        drive.over.set()
     try:
         await asyncio.wait_for(drive.over.wait(), job.seconds + PATIENCE)
     except TimeoutError:

@@ -43,7 +43,7 @@ def measure(job: Job, costs: dict[str, Processes]) -> Measured:
     load = machine.load()
     before = {name: processes.cpu() for name, processes in costs.items()}
     result = ask(job)
-    answers = max(1, result.asked)
+    answers = max(1, result.good)
     cpu = {name: (processes.cpu() - before[name]) * 1000 / answers for name, processes in costs.items()}
     cpu["driver"] = result.cpu * 1000 / answers
     return Measured(result, cpu, {name: processes.memory() for name, processes in costs.items()}, load)

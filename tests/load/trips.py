@@ -55,10 +55,8 @@ class Counter:
             self.count += bool(kind) and kind[0] in ASKING
             writer.write(kind + length + rest)
             await writer.drain()
-            refused = not kind and int.from_bytes(rest[:4]) in {
-                80877103,
-                80877104,
-            }  # TLS or GSS: another first one comes
+            # Where TLS or GSS was asked for, another first one comes.
+            refused = not kind and int.from_bytes(rest[:4]) in {80877103, 80877104}
             kind = b"" if refused else await reader.readexactly(1)
 
     async def _pieces(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

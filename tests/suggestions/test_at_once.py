@@ -84,15 +84,16 @@ def test_one_key_20_times_at_once_is_one_call_and_one_charge(start, engine, quot
 def test_no_database_connection_is_held_while_the_provider_is_asked(start, provider):
     """60 calls are with the provider together, while the pool has 4 connections."""
     service = start(WEB_CONCURRENCY="1", WEB_THREADS="60", DATABASE_POOL_MIN="4", DATABASE_POOL_MAX="4")
-    token = service.issue()
+    token, states = service.issue(), set()
     provider.hold()
 
     def all_are_with_the_provider_then_answer():
         provider.wait_for_calls(60)
-        in_use = service.database.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        found = service.database.sql(
+            "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
         )
-        assert in_use <= 4
+        states.update(state for (state,) in found)
         provider.heal()
 
     from threading import Thread
@@ -102,5 +103,6 @@ def test_no_database_connection_is_held_while_the_provider_is_asked(start, provi
     answers = service.at_once(60, lambda: service.suggest(token))
     watcher.join()
 
+    assert states == {"idle"}
     assert codes(answers) == {"ok": 60}
     assert_books(service, 60)
