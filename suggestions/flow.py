@@ -10,6 +10,7 @@ HTTP is the view's job; quota and money are `billing`'s; who may ask was decided
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -27,16 +28,19 @@ from billing.quota import Reservation
 from billing.usage import Usage
 from licenses import connections
 from licenses.authentication import Holder
+from licenses.deadline import deadline
 from licenses.views import count_again
 from suggestions import metrics
 from suggestions.errors import refusal_for
 from suggestions.providers import LOCAL_MODEL, configured, local
 from suggestions.providers.base import ProviderError, ProviderInvalid, Reply, Suggestion
 
-# Seconds after a request's start. The client gives up at 30 and is promised an answer by 25: the provider must
-# be done by the first, and a second try to settle, which may wait for a connection, must begin by the other.
+# Seconds after a request's start. The client gives up at 30 and is promised an answer by 25: so the provider must be
+# done by the first of these, and the database is waited for until the second, whatever it does; telling it to stop
+# (`remind_site.postgres`) and sending the answer come after that.
 PROVIDER_DONE_BY = 20.0
-SETTLE_AGAIN_UNTIL = 18.0
+DATABASE_DONE_BY = 24.5
+WORTH_SETTLING = 1.0  # seconds; with less, after a wait for a connection, a second try is not begun
 WORTH_ASKING = 1.0  # seconds; with less, a timeout would be our own slowness and no failure of the provider's
 
 T = TypeVar("T")
@@ -57,6 +61,10 @@ class Ask:
 
     def elapsed(self) -> float:
         return time.monotonic() - self.started
+
+    def deadline(self) -> AbstractContextManager[None]:
+        """For all that the request asks of the database inside."""
+        return deadline(self.started + DATABASE_DONE_BY)
 
 
 class NotAsked(ProviderError):
@@ -97,7 +105,6 @@ def suggest(ask: Ask) -> dict[str, Any]:
         )
     except idempotency.KeyTaken:
         return _answer_of_the_first(ask)
-    connections.give_back()
     now = timezone.now()
     try:
         reply = _ask_provider(reservation, ask, now)
@@ -119,6 +126,7 @@ def _ask_provider(reservation: Reservation, ask: Ask, now: datetime) -> Reply:
     left = PROVIDER_DONE_BY - ask.elapsed()
     if left < WORTH_ASKING:
         raise NotAsked(Outcome.TOO_LATE)
+    connections.give_back()
     chosen = configured()
     timeout = min(settings.AI_TIMEOUT_SECONDS, left)
     with chosen.breaker.call(timeout) as seconds, metrics.provider_call():
@@ -170,10 +178,16 @@ def _committed(operation: Callable[[], T], ask: Ask) -> T:
     try:
         return operation()
     except (OperationalError, InterfaceError, InternalError):
-        if ask.elapsed() > SETTLE_AGAIN_UNTIL:
+        if ask.elapsed() + _wait_for_a_connection() + WORTH_SETTLING > DATABASE_DONE_BY:
             raise
         connections.give_back()
         return operation()
+
+
+def _wait_for_a_connection() -> float:
+    """Seconds that it may take."""
+    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool") or {}
+    return float(pool.get("timeout", 0))
 
 
 def _answer(suggestion: Suggestion, model: str, usage: Usage) -> dict[str, Any]:

@@ -51,9 +51,10 @@ class SuggestReminderView(LicensedView):
     )
     def post(self, request: Request) -> Response:
         ask = self._ask(request)
-        answer = flow.recall(ask) if getattr(ask.holder.token, "key_is_known", False) else None
-        if answer is None:
-            answer = self._suggest(request, ask)
+        with ask.deadline():
+            answer = flow.recall(ask) if getattr(ask.holder.token, "key_is_known", False) else None
+            if answer is None:
+                answer = self._suggest(request, ask)
         return Response({name: answer[name] for name in ANSWER_FIELDS})
 
     def _suggest(self, request: Request, ask: flow.Ask) -> dict[str, Any]:

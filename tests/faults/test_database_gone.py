@@ -74,6 +74,34 @@ def test_a_frozen_server_is_not_waited_for(start, postgres):
     assert service.reconcile() == ""
 
 
+def test_one_that_freezes_while_a_slow_provider_works_is_given_what_is_left_of_the_25_seconds(
+    start, postgres, provider
+):
+    service = start(Template(postgres.get_uri("postgres")).copy())
+    token = service.issue()
+    provider.delay = 19.8
+    master = psutil.Process(postgres.get_pid())
+    frozen = []
+
+    def freeze():
+        provider.wait_for_calls(1)
+        frozen.extend([master, *master.children(recursive=True)])
+        for process in frozen:
+            process.suspend()
+
+    freezer = Thread(target=freeze)
+    freezer.start()
+    try:
+        answer = service.suggest(token)
+    finally:
+        freezer.join()
+        for process in frozen:
+            process.resume()
+
+    assert codes([answer]) == {"database_unavailable": 1}
+    assert answer.elapsed.total_seconds() < PROMISED
+
+
 def test_a_database_that_goes_while_the_provider_works_charges_nothing(start, postgres, provider):
     service = start(Template(postgres.get_uri("postgres")).copy())
     token = service.issue(quota=5)
