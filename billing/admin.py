@@ -49,7 +49,7 @@ from billing.models import (
     UsageRecord,
     WebhookEvent,
 )
-from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin, whose
+from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin, counted, whose
 from licenses.errors import Invalid
 from licenses.models import Plan
 
@@ -358,7 +358,7 @@ class PlanPriceAdmin(CatalogAdmin):
         super().save_model(request, obj, form, change)
         waiting = sales.price_known(obj)
         if waiting:
-            self.message_user(request, f"{waiting} events that waited for this price are processed now.")
+            self.message_user(request, f"{counted(waiting, 'event')} that waited for this price: processed now.")
 
 
 @admin.register(Customer)

@@ -189,8 +189,10 @@ def correct(entry: UsageRecord, *, cents: int, gives_back_unit: bool, by: str, r
     """
     if entry.state != State.SETTLED or entry.corrects_id is not None:
         raise lifecycle.NotPossible("Only a settled charge can be corrected.")
-    if not 0 <= cents <= entry.charge_cents or (cents == 0 and not gives_back_unit):
-        raise lifecycle.NotPossible(f"Of this charge, 1 to {entry.charge_cents} cents can be taken back.")
+    if not 0 <= cents <= entry.charge_cents:
+        raise lifecycle.NotPossible(f"This charge was {entry.charge_cents} cents; no more can be taken back.")
+    if cents == 0 and not gives_back_unit:
+        raise lifecycle.NotPossible("That takes nothing back. Say how many cents, or give the unit back.")
     now = timezone.now()
     correction = UsageRecord(
         license_id=entry.license_id,

@@ -15,6 +15,7 @@ from django.db import DataError, models, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
@@ -25,9 +26,10 @@ from unfold.contrib.filters.admin import (
 )
 from unfold.utils import parse_date_str
 from unfold.views import ChangeList
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from licenses import lifecycle, tokens
+from licenses.decisions import Decision, with_decision
 from licenses.models import AuditEvent, License, LicenseToken, Plan
 
 
@@ -117,6 +119,9 @@ class KeptAdmin(ConsoleAdmin):
         )
 
 
+NO_VALUES = frozenset({"reason", "seen", "is_sure"})  # fields of forms that no row has
+
+
 class CatalogForm(forms.ModelForm):
     """Asks why, and carries what it was shown for."""
 
@@ -138,11 +143,28 @@ class CatalogForm(forms.ModelForm):
             raise forms.ValidationError("This holds a token, and what is written here is kept. Leave the token out.")
         return reason
 
+    def clean(self) -> dict[str, Any]:
+        """A row that is there already must change."""
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance.pk and not self.errors and not _changes(self):
+            raise forms.ValidationError("Nothing was changed, and nothing was written.")
+        return values
+
 
 class CatalogAdmin(KeptAdmin):
     """For plans and prices: each change has a reason, and whoever is second to change a row is told so."""
 
     form = CatalogForm
+
+    @transaction.atomic
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change:
+            told = [
+                f"{form.fields[name].label}: {_in_short(before)} → {_in_short(after)}"
+                for name, (before, after) in _changes(form).items()
+            ]
+            self.message_user(request, f"Changed. {'; '.join(told)}.")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         may_change = obj is None or self.has_change_permission(request, obj)
@@ -166,6 +188,11 @@ class CatalogAdmin(KeptAdmin):
         return f"Since you opened this form, it was changed{who}. Nothing of yours was done; below is what holds now."
 
 
+def _in_short(value: str) -> str:
+    """A value for people: thousands apart, 'yes' and 'no'."""
+    return f"{int(value):,}" if is_number(value) else {"True": "yes", "False": "no"}.get(value, value)
+
+
 def state_of(row: Any) -> str:
     """What a form for a row was shown for, in short."""
     values = [str(getattr(row, field.attname)) for field in row._meta.concrete_fields]
@@ -178,7 +205,7 @@ def _name_of(row: Any) -> str:
 
 def _changes(form: Any) -> dict[str, list[Any]]:
     """What a form changes, for the audit trail; without what is no value of the row, and without passwords."""
-    names = [name for name in form.changed_data if name not in {"reason", "seen"} and "password" not in name]
+    names = [name for name in form.changed_data if name not in NO_VALUES and "password" not in name]
     return {name: [_word(form.initial.get(name, "")), _word(form.cleaned_data[name])] for name in names}
 
 
@@ -248,17 +275,62 @@ def breakable(email: str) -> SafeString:
     return format_html("{}@<wbr>{}", name, domain)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """'1 license', '2 licenses'."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
 
+class PlanForm(CatalogForm):
+    is_sure = forms.BooleanField(label="Switch it off for its customers, too", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "is_sure" in self.fields:
+            self.fields["is_sure"].widget = UnfoldBooleanWidget()
+            self.fields["is_sure"].help_text = f"Asked for where it is no longer active: {self._refused()}."
+
+    def clean(self) -> dict[str, Any]:
+        """A plan that has customers is switched off only by whoever knows how many."""
+        values = super().clean()
+        goes_off = "is_active" in self.changed_data and not values.get("is_active")
+        if self.instance.pk and goes_off and not values.get("is_sure") and customers_of(self.instance):
+            self.add_error("is_sure", f"{self._refused()}. Tick this if that is meant.")
+        return values
+
+    def _refused(self) -> str:
+        return f"{counted(customers_of(self.instance), 'license')} will be refused"
+
+
+def customers_of(plan: Plan) -> int:
+    """How many licenses may act by this plan, or could were it active."""
+    would = [Decision.ACTIVE, Decision.PLAN_INACTIVE]
+    return with_decision(License.objects.filter(plan=plan), timezone.now()).filter(decision__in=would).count()
+
+
 @admin.register(Plan)
 class PlanAdmin(CatalogAdmin):
+    form = PlanForm
     hint = (
         "A change is felt by the next call of every license on this plan that has no override. What was settled before "
         "stays as it is; what Paddle charges is changed in Paddle's dashboard."
     )
     list_display = ["name", "slug", "quota", "rate", "price", "is_public", "is_active", "order"]
+
+    @transaction.atomic
+    def save_model(self, request: HttpRequest, obj: Plan, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "is_active" in form.changed_data:
+            becomes = "may act again" if obj.is_active else "are refused now, with 'plan_inactive'"
+            self.message_user(request, f"Licenses that {becomes}: {customers_of(obj):,}.")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What asks about customers stands with whoever may change the plan, while it is active."""
+        asks = obj is not None and obj.is_active and self.has_change_permission(request, obj)
+        return [name for name in super().get_fields(request, obj) if asks or name != "is_sure"]
 
     @admin.display(description="suggestions a month", ordering="monthly_quota")
     def quota(self, plan: Plan) -> str:

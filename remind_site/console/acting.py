@@ -24,7 +24,7 @@ from licenses.admin import is_number, staff
 from licenses.lifecycle import NotPossible
 from licenses.models import AuditEvent
 from remind_site.console import customer
-from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Who, in_bulk, license_of
+from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Unsure, Who, in_bulk, license_of
 
 MOST_AT_ONCE = 100
 BULK_SECONDS = 20  # of one request, before which a browser or a proxy gives up; what is left then is said
@@ -55,7 +55,8 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     action, model = _allowed_on_rows(request, slug)
     subject = get_object_or_404(model, pk=pk)
     if request.method == "GET" and not action.fits(subject):
-        messages.error(request, f"'{action.label}' is not possible for {subject} as it is now.")
+        why = f"'{action.label}' is not possible for {subject} as it is now. {action.why_not(subject)}"
+        messages.error(request, why.strip())
         return redirect(_page_of(subject))
     form = action.form(request.POST or None, subject=subject)
     context = {"subject": subject, "back": _page_of(subject), "facts": customer.facts(subject)}
@@ -149,7 +150,7 @@ def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -
     try:
         done = _carry_out(request, action, subject, form, seen=request.POST.get("seen", ""))
     except NotPossible as error:
-        form.add_error(None, str(error))
+        form.add_error(error.box if isinstance(error, Unsure) else None, str(error))
         done = None
     finally:
         _note_end(request)

@@ -3,7 +3,7 @@ or `billing` does it. `acting` shows the forms and carries it out; every action 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypedDict
 
@@ -24,9 +24,9 @@ from billing.models import Errand, Mail, ModelPrice, State, UsageRecord, Webhook
 from billing.models.outbox import ToDo
 from billing.months import month_of, start_of_next
 from licenses import lifecycle, tokens
-from licenses.decisions import Decision, decide
+from licenses.decisions import Decision, decide, in_words
 from licenses.lifecycle import NotPossible
-from licenses.models import MOST, AuditEvent, License, LicenseToken, Plan
+from licenses.models import MOST, TAKEN_BACK, AuditEvent, Ending, License, LicenseToken, Plan
 
 SHOW, MAIL = "show", "mail"
 LAST_YEAR = 2199  # whatever is later is a slip of the keyboard, or means that it never ends
@@ -40,6 +40,19 @@ class Done:
     license: License | None = None
     token: LicenseToken | None = None
     secret: str = field(default="", repr=False)
+    warning: str = ""  # said beside the token
+
+
+class Unsure(NotPossible):
+    """What was asked for is seldom meant: it is done once a box of the form is ticked.
+
+    Attributes:
+        box: the name of that field.
+    """
+
+    def __init__(self, message: str, box: str) -> None:
+        super().__init__(message)
+        self.box = box
 
 
 # --- What the forms ask for
@@ -193,6 +206,9 @@ class ExtendForm(ReasonForm):
     never_ends = forms.BooleanField(
         label="It never ends, whatever day stands above", required=False, widget=widgets.UnfoldBooleanWidget
     )
+    is_sooner = forms.BooleanField(
+        label="This is earlier than now: end it sooner", required=False, widget=widgets.UnfoldBooleanWidget
+    )
 
     def now(self) -> dict[str, Any]:
         return {"last_day": _last_day(self.subject.expires_at)}
@@ -298,7 +314,7 @@ def _issue(_: None, values: Values, who: Who) -> Done:
         **who,
     )
     done = _add_token(license, {**values, "label": ""}, who)
-    return Done(f"{license} is issued. {done.message}", license, done.token, done.secret)
+    return replace(done, message=f"{license} is issued. {done.message}")
 
 
 def _add_token(license: License, values: Values, who: Who) -> Done:
@@ -307,7 +323,16 @@ def _add_token(license: License, values: Values, who: Who) -> Done:
         mails.mail_token(license, label=values["label"], **who)
         return Done(f"A token is on its way to {license.email}.", license)
     token, secret = lifecycle.add_token(license, label=values["label"], **who)
-    return Done(f"Token {token} is issued.", license, token, secret)
+    return Done(f"Token {token} is issued.", license, token, secret, _refused_now(license))
+
+
+def _refused_now(license: License) -> str:
+    """What to say beside a token that opens nothing now; empty where it does."""
+    now = timezone.now()
+    decision = decide(license, now)
+    if decision is Decision.ACTIVE:
+        return ""
+    return f"This token is refused now, with '{decision}'. {in_words(license, now)}"
 
 
 def _refuse_unless_active(license: License) -> None:
@@ -326,7 +351,7 @@ def _rotate(token: LicenseToken, values: Values, who: Who) -> Done:
         mails.mail_token(token.license, label=token.label, **who)
         return Done(f"A new token is on its way to {token.license.email}. {goes_on}", token.license)
     new, secret = lifecycle.rotate(token, **who)
-    return Done(f"Token {new} is issued. {goes_on}", token.license, new, secret)
+    return Done(f"Token {new} is issued. {goes_on}", token.license, new, secret, _refused_now(token.license))
 
 
 def _revoke(token: LicenseToken, values: Values, who: Who) -> Done:
@@ -351,7 +376,17 @@ def _change_plan(license: License, values: Values, who: Who) -> Done:
     lifecycle.change_plan(license, values["plan"], **who)
     license.refresh_from_db()
     kept = " It stays so, whatever plan is paid for." if license.plan_is_kept else ""
-    return Done(f"{license} is on {license.plan} now: {license.monthly_quota:,} suggestions a month.{kept}")
+    override = f" {overrides(license)}" if overrides(license) else ""
+    return Done(f"{license} is on {license.plan} now: {license.monthly_quota:,} suggestions a month.{kept}{override}")
+
+
+def overrides(license: License) -> str:
+    """What holds for a license whatever its plan says, and where that is changed; empty where nothing does."""
+    both = ((license.quota_override, "suggestions a month"), (license.rate_override, "requests a minute"))
+    holding = " and ".join(f"{number:,} {unit}" for number, unit in both if number is not None)
+    return (
+        f"The override of {holding} holds, whatever the plan: 'Override quota and rate' removes it." if holding else ""
+    )
 
 
 def _follow_paid_plan(license: License, values: Values, who: Who) -> Done:
@@ -361,17 +396,59 @@ def _follow_paid_plan(license: License, values: Values, who: Who) -> Done:
 
 
 def _extend(license: License, values: Values, who: Who) -> Done:
-    lifecycle.extend(license, values["last_day"], **who)
+    wanted, before = values["last_day"], license.ends_at
+    if license.expires_at == wanted:
+        raise _unchanged(f"its end is set to {_end(wanted, license)} already")
+    license.expires_at = wanted
+    after = license.ends_at
+    if _is_sooner(after, before) and not values["is_sooner"]:
+        raise Unsure(
+            f"It would end sooner than now: {_end(before)} → {_end(after)}. Tick 'end it sooner' if that is meant.",
+            "is_sooner",
+        )
+    lifecycle.extend(license, wanted, **who)
     license.refresh_from_db()
-    last = _last_day(license.ends_at)
-    return Done(f"{license}: {f'its last day is {last:%-d %b %Y} (UTC)' if last else 'it never ends'}.")
+    says = f"its last day is {_end(after)} (UTC)" if after else "it never ends"
+    return Done(f"{license}: {says}. Changed: {_end(before)} → {_end(after)}.{_what_counts(license)}")
+
+
+def _is_sooner(one: datetime | None, other: datetime | None) -> bool:
+    """Of two ends, where None is never."""
+    return one is not None and (other is None or one < other)
+
+
+def _end(ends_at: datetime | None, license: License | None = None) -> str:
+    """An end in short; of what staff set on a paid license, None is no extension."""
+    if ends_at is None:
+        return "no extension" if license is not None and license.paid_plan_id else "never"
+    return f"{_last_day(ends_at):%-d %b %Y}"
+
+
+def _what_counts(license: License) -> str:
+    """Why a paid license ends on another day than the one that was set; empty where it does not."""
+    if license.paid_plan_id is None or license.ends_at == license.expires_at:
+        return ""
+    paid = f" What is paid for counts, until {_end(license.paid_until)}"
+    if license.paid_ending in TAKEN_BACK:
+        return f"{paid}: {Ending(license.paid_ending).label}, and no extension helps against that."
+    if license.expires_at is None:
+        return f"{paid}: a paid license has no end but that, or a later one that is set here."
+    return f"{paid}: it is later than {_end(license.expires_at)}, which is kept for when it is not."
+
+
+def _unchanged(what: str) -> NotPossible:
+    return NotPossible(f"Nothing was changed: {what}.")
 
 
 def _change_limits(license: License, values: Values, who: Who) -> Done:
+    before = f"{license.monthly_quota:,} and {license.rate_limit:,}"
+    if (license.quota_override, license.rate_override) == (values["quota"], values["rate"]):
+        raise _unchanged("quota and rate are so already")
     lifecycle.change_limits(license, quota=values["quota"], rate=values["rate"], **who)
     license.refresh_from_db()
     return Done(
-        f"{license} has {license.monthly_quota:,} suggestions a month and {license.rate_limit:,} requests a minute."
+        f"{license} has {license.monthly_quota:,} suggestions a month and {license.rate_limit:,} requests a minute; "
+        f"before: {before}."
     )
 
 
@@ -381,14 +458,19 @@ def _grant_bonus(license: License, values: Values, who: Who) -> Done:
 
 
 def _change_email(license: License, values: Values, who: Who) -> Done:
+    before = license.email
+    if before == values["email"].lower():
+        raise _unchanged(f"it belongs to {before} already")
     lifecycle.change_email(license, values["email"], **who)
     license.refresh_from_db()
     others = License.objects.filter(email=license.email).exclude(pk=license.pk).values_list("pk", flat=True)
     also = f" So does license {', '.join(map(str, others[:5]))}." if others else ""
-    return Done(f"License {license.pk} belongs to {license.email} now.{also}")
+    return Done(f"License {license.pk} belongs to {license.email} now.{also} Before: {before}.")
 
 
 def _change_notes(license: License, values: Values, who: Who) -> Done:
+    if (license.notes, license.sends_notices) == (values["notes"], values["sends_notices"]):
+        raise _unchanged("the notes are so already")
     lifecycle.change_notes(license, values["notes"], sends_notices=values["sends_notices"], **who)
     return Done(f"The notes on {license} are kept.")
 
@@ -504,6 +586,70 @@ def _can_be_corrected(entry: UsageRecord) -> bool:
     return is_charge and not hasattr(entry, "correction")
 
 
+# --- Why it is not possible, and what next
+
+
+def _why_no_plan_to_follow(license: License) -> str:
+    return "Its plan was not chosen by staff against what is paid for, so there is nothing to undo."
+
+
+def _why_not_suspend(license: License) -> str:
+    return f"{in_words(license, timezone.now())} 'Reinstate' lifts that."
+
+
+def _why_not_reinstate(license: License) -> str:
+    return f"It is not suspended by staff. {in_words(license, timezone.now())}"
+
+
+def _ended_token(token: LicenseToken) -> str:
+    return f"It {end_of(token)}. 'Issue a token' makes a new one."
+
+
+def end_of(token: LicenseToken) -> str:
+    """How and when a token ended, or is to end; empty where it goes on."""
+    if token.revoked_at is not None:
+        return f"was revoked {_moment(token.revoked_at)}"
+    if token.expires_at is None:
+        return ""
+    if token.expires_at <= timezone.now():
+        return f"was replaced, and ended {_moment(token.expires_at)}"
+    return f"is replaced, and goes on until {_moment(token.expires_at)}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%-d %b %Y, %H:%M} UTC"
+
+
+def _why_not_wait(row: ToDo) -> str:
+    return f"It no longer waits: it is '{row.get_state_display()}'{_note_of(row)}"
+
+
+def _why_not_close(row: ToDo) -> str:
+    return f"It does not need a person: it is '{row.get_state_display()}'{_note_of(row)}"
+
+
+def _note_of(row: ToDo) -> str:
+    return f" ({row.note})." if row.note else "."
+
+
+def _why_no_correction(entry: UsageRecord) -> str:
+    if hasattr(entry, "correction"):
+        return f"It was taken back by entry {entry.correction.pk}; that is possible once."
+    if entry.corrects_id is not None:
+        return f"It is itself what took entry {entry.corrects_id} back."
+    if entry.state == UsageRecord.State.RESERVED:
+        return "It is under way, and nothing is charged yet. Try again in a minute."
+    return "It was free, so there is nothing to take back."
+
+
+def _why_no_withdrawal(price: ModelPrice) -> str:
+    return "It holds already, and entries may have been charged by it. Enter a new one instead."
+
+
+def _no_reason(row: Any) -> str:
+    return ""
+
+
 @dataclass(frozen=True)
 class Action:
     """One thing that can be done.
@@ -513,6 +659,7 @@ class Action:
         permission: what a member of staff needs.
         hint: what will happen, said above the form.
         fits: whether it makes sense for a row as it is.
+        why_not: where it does not, why and what next.
         in_bulk: offered for several rows of a list at once.
     """
 
@@ -524,6 +671,7 @@ class Action:
     do: Callable[[Any, Values, Who], Done]
     hint: str
     fits: Callable[[Any], bool] = _always
+    why_not: Callable[[Any], str] = _no_reason
     in_bulk: bool = False
     danger: bool = False
 
@@ -562,7 +710,7 @@ ACTIONS = [
     ),
     Action(
         "follow-paid-plan", "Let the plan follow payments again", License, CHANGE, ReasonForm, _follow_paid_plan,
-        "The plan that is paid for holds again.", fits=_plan_is_kept, in_bulk=True,
+        "The plan that is paid for holds again.", fits=_plan_is_kept, why_not=_why_no_plan_to_follow, in_bulk=True,
     ),
     Action(
         "extend", "Change the end", License, CHANGE, ExtendForm, _extend,
@@ -573,11 +721,11 @@ ACTIONS = [
     Action(
         "suspend", "Suspend", License, CHANGE, ReasonForm, _suspend,
         "Every call is refused until the license is reinstated. The customer is not mailed; payments go on.",
-        fits=_is_not_suspended, in_bulk=True, danger=True,
+        fits=_is_not_suspended, why_not=_why_not_suspend, in_bulk=True, danger=True,
     ),
     Action(
         "reinstate", "Reinstate", License, CHANGE, ReasonForm, _reinstate,
-        "Lifts the suspension.", fits=_is_suspended, in_bulk=True,
+        "Lifts the suspension.", fits=_is_suspended, why_not=_why_not_reinstate, in_bulk=True,
     ),
     Action(
         "change-email", "Change the owner's email", License, CHANGE, EmailForm, _change_email,
@@ -586,12 +734,12 @@ ACTIONS = [
     Action("change-notes", "Edit notes", License, CHANGE, NotesForm, _change_notes, "Seen by staff only."),
     Action(
         "rotate-token", "Rotate", LicenseToken, CHANGE_TOKEN, RotateForm, _rotate,
-        "A new token in its place; the old one goes on for a day.", fits=_usable,
+        "A new token in its place; the old one goes on for a day.", fits=_usable, why_not=_ended_token,
     ),
     Action(
         "revoke-token", "Revoke", LicenseToken, CHANGE_TOKEN, ReasonForm, _revoke,
         "Ends it at once and for good: whatever uses it stops working.",
-        fits=lambda token: token.revoked_at is None, in_bulk=True, danger=True,
+        fits=lambda token: token.revoked_at is None, why_not=_ended_token, in_bulk=True, danger=True,
     ),
     Action(
         "send-mail-again", "Send again", Mail, "billing.change_mail", ReasonForm, _send_again,
@@ -599,11 +747,11 @@ ACTIONS = [
     ),
     Action(
         "cancel-mail", "Cancel", Mail, "billing.change_mail", ReasonForm, _cancel_mail,
-        "Keeps it from leaving.", fits=_waits, in_bulk=True, danger=True,
+        "Keeps it from leaving.", fits=_waits, why_not=_why_not_wait, in_bulk=True, danger=True,
     ),
     Action(
         "close-mail", "A person has seen to it", Mail, "billing.change_mail", ReasonForm, _see_to,
-        "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
+        "Takes it off the list of what needs a person.", fits=_flagged, why_not=_why_not_close, in_bulk=True,
     ),
     Action(
         "run-event", "Run again", WebhookEvent, "billing.change_webhookevent", ReasonForm, _try_again,
@@ -613,7 +761,7 @@ ACTIONS = [
     ),
     Action(
         "close-event", "A person has seen to it", WebhookEvent, "billing.change_webhookevent", ReasonForm, _see_to,
-        "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
+        "Takes it off the list of what needs a person.", fits=_flagged, why_not=_why_not_close, in_bulk=True,
     ),
     Action(
         "run-errand", "Try again", Errand, "billing.change_errand", ReasonForm, _try_again,
@@ -621,7 +769,7 @@ ACTIONS = [
     ),
     Action(
         "close-errand", "A person has seen to it", Errand, "billing.change_errand", ReasonForm, _see_to,
-        "Takes it off the list of what needs a person.", fits=_flagged, in_bulk=True,
+        "Takes it off the list of what needs a person.", fits=_flagged, why_not=_why_not_close, in_bulk=True,
     ),
     Action(
         "reset-second-factor", "Take away the second factor", User, SUPERUSERS,
@@ -634,11 +782,12 @@ ACTIONS = [
         "correct-charge", "Correct the charge", UsageRecord, "billing.add_usagerecord", CorrectForm, _correct,
         "The entry itself never changes: a further one takes back what you say, once. Money that came in through "
         "Paddle is refunded in Paddle's dashboard, not here.",
-        fits=_can_be_corrected,
+        fits=_can_be_corrected, why_not=_why_no_correction,
     ),
     Action(
         "withdraw-price", "Withdraw", ModelPrice, "billing.add_modelprice", ReasonForm, _withdraw_price,
-        "Takes a price away that does not hold yet. No entry was charged by it.", fits=_holds_not_yet, danger=True,
+        "Takes a price away that does not hold yet. No entry was charged by it.",
+        fits=_holds_not_yet, why_not=_why_no_withdrawal, danger=True,
     ),
 ]  # fmt: skip
 BY_SLUG = {action.slug: action for action in ACTIONS}

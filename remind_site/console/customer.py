@@ -78,11 +78,13 @@ def _facts_of_row(row: Any) -> list[tuple[str, str]]:
 
 def _facts_of_license(license: License) -> list[tuple[str, str]]:
     used = quota.state_of(license)
+    override = actions.overrides(license)
     return [
         ("Customer", f"{license.email}, license {license.pk}"),
         ("Status", f"{decide(license, timezone.now())}. {in_words(license, timezone.now())}"),
         ("Plan", str(license.plan)),
         ("Quota", f"{used.used:,} of {used.total:,} used this month; {license.rate_limit:,} requests a minute"),
+        *([("Override", override)] if override else []),
     ]
 
 

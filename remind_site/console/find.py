@@ -17,7 +17,8 @@ from django.views.decorators.cache import never_cache
 from billing.models import Adjustment, Customer, Payment, Subscription, WebhookEvent
 from licenses import tokens
 from licenses.decisions import with_decision
-from licenses.models import License
+from licenses.models import License, LicenseToken
+from remind_site.console import actions
 
 MOST = 50
 REQUEST_ID = re.compile(r"[0-9a-f]{32}")
@@ -44,7 +45,8 @@ def view(request: HttpRequest) -> HttpResponse:
     found = list(with_decision(matches(token or term), timezone.now()).select_related("plan")[: MOST + 1])
     if len(found) == 1:
         if token or tokens.begins_like_one(term):
-            messages.info(request, _which_token(term, token))
+            say = messages.warning if token and _end_of(token) else messages.info
+            say(request, _which_token(term, token))
         return redirect("admin:licenses_license_change", found[0].pk)
     row = None if found else _at_paddle(term.lower())
     if row is not None:
@@ -56,7 +58,7 @@ def view(request: HttpRequest) -> HttpResponse:
 def matches(term: str) -> "QuerySet[License]":
     """The licenses that a search term means, by its form."""
     licenses = License.objects.all()
-    number = term.removeprefix("#")
+    number = re.sub(r"^(license)?\s*#?\s*", "", term, flags=re.IGNORECASE)
     if number.isdecimal() and number.isascii() and len(number) < 19:
         return licenses.filter(pk=int(number))
     if tokens.is_well_formed(term):
@@ -72,8 +74,16 @@ def matches(term: str) -> "QuerySet[License]":
 
 def _which_token(term: str, token: str | None) -> str:
     if token is not None:
-        return f"This is the license of the token that begins with {tokens.visible_prefix(token)}."
+        end = _end_of(token)
+        which = f"This is the license of the token that begins with {tokens.visible_prefix(token)}."
+        return f"{which} That token {end}." if end else which
     return "A token of this license begins so; what was pasted is not a whole one, or is mistyped."
+
+
+def _end_of(token: str) -> str:
+    """How a whole token ended, or is to end; empty where it goes on."""
+    row = LicenseToken.objects.filter(digest=tokens.digest(token)).first()
+    return actions.end_of(row) if row else ""
 
 
 def _at_paddle(paddle_id: str) -> Any:

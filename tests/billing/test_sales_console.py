@@ -24,7 +24,7 @@ def test_a_price_that_was_unknown_is_added_and_the_buyer_gets_the_license(staff,
     plan = Plan.objects.get(slug="pro")
     data = {"price_id": "pri_new", "plan": plan.pk, "interval": "month", "is_offered": "on", "reason": "x"}
     page = staff.post("/admin/billing/planprice/add/", data, follow=True)
-    assert "1 events that waited for this price" in page.text
+    assert "1 event that waited for this price" in page.text
     housekeeping.run()
     assert license_of(life).plan == plan
     assert not WebhookEvent.objects.exclude(state="done").exists()

@@ -168,7 +168,7 @@ def test_quota_and_rate_are_overridden_and_given_back_to_the_plan(staff, act, li
 
 
 def test_the_end_is_changed(staff, act, license, post):
-    act(staff, "extend", license, last_day=TODAY.isoformat())
+    act(staff, "extend", license, last_day=TODAY.isoformat(), is_sooner="on")
     license.refresh_from_db()
     assert license.ends_at == datetime.combine(TODAY + timedelta(days=1), datetime.min.time(), UTC)
     assert f'value="{TODAY.isoformat()}"' in staff.get(path_of("extend", license)).text
@@ -183,8 +183,98 @@ def test_the_end_is_changed(staff, act, license, post):
     assert post().status_code == 200
 
 
+def day(days):
+    return TODAY + timedelta(days=days)
+
+
+def in_short(days):
+    return f"{day(days):%-d %b %Y}"
+
+
+def test_an_end_that_gets_earlier_is_asked_about_and_said(staff, act, license):
+    page = act(staff, "extend", license, last_day=day(9).isoformat())
+    assert f"never → {in_short(9)}" in page.context["form"].errors["is_sooner"][0]
+    license.refresh_from_db()
+    assert license.ends_at is None
+    page = act(staff, "extend", license, last_day=day(9).isoformat(), is_sooner="on")
+    assert f"Changed: never → {in_short(9)}" in page.text
+    assert "is_sooner" in act(staff, "extend", license, last_day=day(8).isoformat()).context["form"].errors
+    page = act(staff, "extend", license, last_day=day(20).isoformat())
+    assert f"Changed: {in_short(9)} → {in_short(20)}" in page.text
+
+
+def test_in_bulk_licenses_whose_end_would_get_earlier_are_named_and_left_out(staff, in_bulk):
+    late, early = (LicenseFactory(expires_at=datetime.combine(day(days), datetime.min.time(), UTC)) for days in (30, 3))
+    page = in_bulk(staff, "extend", [late, early], last_day=day(9).isoformat()).text
+    assert "done for 1 of 2" in page
+    assert f"{late}: It would end sooner than now" in page
+    assert f"{in_short(29)} → {in_short(9)}" in page
+    assert "done for 1 of 1" in in_bulk(staff, "extend", [late], last_day=day(9).isoformat(), is_sooner="on").text
+
+
+def test_on_a_paid_license_it_is_said_which_end_counts(staff, act, deliver, prices):
+    life = Life(prices["pro"])
+    deliver(life.customer(), life.created(), life.completed())
+    license = license_of(life)
+    paid = f"{license.paid_until - timedelta(microseconds=1):%-d %b %Y}"
+    page = act(staff, "extend", license, last_day=day(1).isoformat()).text
+    assert f"What is paid for counts, until {paid}: it is later than {in_short(1)}" in page
+    assert f"Changed: {paid} → {paid}" in page
+    assert f"Changed: {paid} → {in_short(900)}." in act(staff, "extend", license, last_day=day(900).isoformat()).text
+    page = act(staff, "extend", license, never_ends="on", is_sooner="on").text
+    assert "a paid license has no end but that" in page
+    lifecycle.set_payments(license, plan=license.plan, until=license.paid_until, ending="refunded", by="x")
+    assert "no extension helps" in act(staff, "extend", license, last_day=day(900).isoformat()).text
+
+
+def test_a_form_that_changes_nothing_says_so_and_leaves_no_trace(staff, act, license):
+    license.refresh_from_db()
+    before = AuditEvent.objects.count()
+    for slug, values in [
+        ("extend", {"never_ends": "on"}),
+        ("change-limits", {"quota": license.quota_override or "", "rate": license.rate_override or ""}),
+        ("change-email", {"email": license.email.upper()}),
+        ("change-notes", {"notes": license.notes, "sends_notices": "on"}),
+    ]:
+        assert "Nothing was changed" in act(staff, slug, license, **values).text, slug
+    assert AuditEvent.objects.count() == before
+
+
+def test_a_token_that_opens_nothing_now_is_shown_with_a_warning(staff, act, license):
+    assert "is refused now" not in act(staff, "issue-token", license, deliver="show").text
+    lifecycle.suspend(license, by="x", reason="abuse")
+    for slug, row in [("issue-token", license), ("rotate-token", license.tokens.first())]:
+        page = act(staff, slug, row, deliver="show")
+        assert "This token is refused now, with &#x27;license_suspended&#x27;. Suspended by x" in page.text, slug
+
+
+def test_what_is_not_possible_says_why(staff, act, license, post):
+    post()
+    entry = UsageRecord.objects.get()
+    assert "That takes nothing back." in act(staff, "correct-charge", entry, cents="0").text
+    act(staff, "correct-charge", entry, cents="1")
+    correction = UsageRecord.objects.get(corrects=entry)
+    for row, why in [
+        (entry, f"It was taken back by entry {correction.pk}"),
+        (correction, f"It is itself what took entry {entry.pk} back"),
+    ]:
+        assert why in act(staff, "correct-charge", row, cents="1").text
+    assert "It is not suspended by staff. May act" in act(staff, "reinstate", license).text
+    act(staff, "revoke-token", license.tokens.get())
+    assert "It was revoked" in act(staff, "rotate-token", license.tokens.get()).text
+
+
+def test_a_change_of_plan_says_that_an_override_holds(staff, act, license):
+    lifecycle.change_limits(license, quota=1234, rate=None, by="x")
+    said = "The override of 1,234 suggestions a month holds, whatever the plan"
+    assert said in staff.get(path_of("change-plan", license)).text
+    assert said in act(staff, "change-plan", license, plan=plan("team").pk).text
+    lifecycle.change_limits(license, quota=None, rate=None, by="x")
+    assert "The override" not in act(staff, "change-plan", license, plan=plan("pro").pk).text
+
+
 def test_an_end_that_was_not_chosen_is_not_taken_for_never(staff, act, in_bulk, license):
-    act(staff, "extend", license, last_day=TODAY.isoformat())
+    act(staff, "extend", license, last_day=TODAY.isoformat(), is_sooner="on")
     assert "Choose a day, or tick" in act(staff, "extend", license, last_day="").text
     assert "Choose a day, or tick" in in_bulk(staff, "extend", [license]).text
     license.refresh_from_db()
@@ -194,7 +284,7 @@ def test_an_end_that_was_not_chosen_is_not_taken_for_never(staff, act, in_bulk, 
 def test_in_bulk_the_message_says_what_became_of_each(staff, in_bulk):
     licenses = [LicenseFactory() for _ in range(6)]
     last = TODAY + timedelta(days=3)
-    page = in_bulk(staff, "extend", licenses, last_day=last.isoformat()).text
+    page = in_bulk(staff, "extend", licenses, last_day=last.isoformat(), is_sooner="on").text
     assert "done for 6 of 6" in page
     assert page.count(f"its last day is {last:%-d %b %Y} (UTC)") == 5
     assert "And 1 more." in page

@@ -1,8 +1,10 @@
 """Finding a customer by whatever support was given, and a whole token that is left nowhere."""
 
+from datetime import timedelta
+
 import pytest
 
-from licenses import tokens
+from licenses import lifecycle, tokens
 from licenses.lifecycle import add_token
 from tests.billing.paddle.outcome import license_of
 from tests.factories import LicenseFactory
@@ -23,7 +25,15 @@ def test_by_email_number_prefix_and_request_id(staff, license, token, post):
     post()
     request_id = license.usage_records.get().request_id
     prefix = tokens.visible_prefix(token)
-    for term in (license.email, license.email.upper(), f" {license.pk} ", f"#{license.pk}", prefix, request_id):
+    for term in (
+        license.email,
+        license.email.upper(),
+        f" {license.pk} ",
+        f"#{license.pk}",
+        f"License {license.pk}",
+        prefix,
+        request_id,
+    ):
         assert leads_to(find(staff, term), license), term
 
 
@@ -67,6 +77,18 @@ def test_a_whole_token_leads_to_its_license_and_is_left_nowhere(staff, license, 
     assert token not in page.text
     assert f"token that begins with {tokens.visible_prefix(token)}" in page.text
     assert token not in (logs / "tests.log").read_text()
+
+
+def test_a_token_that_ended_is_said_to_have_ended(staff, license, token):
+    row = license.tokens.get()
+    lifecycle.phase_out(row, by="x")
+    assert "That token is replaced, and goes on until" in staff.get(find(staff, token)["Location"]).text
+    lifecycle.phase_out(row, by="x", grace=timedelta(seconds=-1))
+    assert "That token was replaced, and ended" in staff.get(find(staff, token)["Location"]).text
+    lifecycle.revoke(row, by="x")
+    row.refresh_from_db()
+    said = f"That token was revoked {row.revoked_at:%-d %b %Y, %H:%M} UTC"
+    assert said in staff.get(find(staff, token)["Location"]).text
 
 
 def ways_to_paste(token):
