@@ -5,6 +5,7 @@
 
 import logging
 import secrets
+import sys
 from contextlib import suppress
 from decimal import Decimal
 from email.utils import parseaddr
@@ -56,6 +57,7 @@ def generated_secret_key() -> str:
 
 # --- The process: gunicorn.conf.py says so when this is a web process, which alone keeps a connection pool.
 WEB_PROCESS = env.bool("REMIND_WEB_PROCESS", False)
+PROCESS = "web" if WEB_PROCESS else "worker" if sys.argv[1:2] == ["qcluster"] else "command"
 # As gunicorn.conf.py has them; web processes are told what was settled at the start.
 WEB_CONCURRENCY, WEB_THREADS = sizing.web(sizing.this_machine())
 
@@ -238,6 +240,7 @@ def database() -> dict[str, Any]:
             init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         )
         return config
+    options.setdefault("application_name", f"remind-{PROCESS}")  # for who looks at the server's connections
     if not pooled:
         # At once: the few statements of `licenses.connections`. Django's own never are.
         options["prepare_threshold"] = 0

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.figures import recent_outcomes
@@ -29,6 +29,20 @@ OVERDUE = 300.0  # seconds for which something that waits may be late
 SWEPT_UP = timedelta(minutes=3)  # that an abandoned reservation may be left; each minute there is a sweep
 NOT_ANSWERED = 0.2  # of the last suggestions, as in the alert
 BACKUP_DUE = 26 * 3600.0  # seconds; one a day, and how long it takes
+
+# A megabyte of what nobody else sees, where our tables are: more than a disk that is called full has left.
+TRY_TO_WRITE = """
+    SET LOCAL temp_tablespaces = '';
+    CREATE TEMPORARY TABLE remind_status_tries_to_write ON COMMIT DROP AS
+        SELECT repeat('x', 1000) AS filling FROM generate_series(1, 1000)
+"""
+WAIT_FOR_LOCKS = """
+    SELECT pid, pg_blocking_pids(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND clock_timestamp() - query_start > interval '1 second'
+"""
+# By SQLSTATE, PostgreSQL's documentation, appendix A: a full disk, no connection left, a lock that another one holds.
+PAGES_BY_STATE = {"53100": "database-full", "53300": "connections-exhausted", "55P03": "connections-exhausted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ def look() -> Iterator[Finding]:
     }
     if figures["remind_database_up",]:
         yield from _database(figures)
+        yield from _writes()
         for part, judge in JUDGES.items():
             if figures["remind_scrape_part_up", part]:
                 yield from judge(figures)
@@ -78,9 +93,9 @@ def _no_database() -> Finding:
     try:
         connection.ensure_connection()
     except DatabaseError as error:
-        said = str(error).strip().split("\n")[0]
-        is_full = "too many" in said or "slots" in said
-        return Finding("database", False, said, "connections-exhausted" if is_full else "database-down")
+        said = _said(error)
+        page = "connections-exhausted" if "too many" in said or "slots" in said else "database-down"
+        return Finding("database", False, said, "database-full" if "No space left" in said else page)
     return Finding("database", False, "answered too late: nothing else was read", "database-down")
 
 
@@ -95,6 +110,30 @@ def _database(figures: Figures) -> Iterator[Finding]:
     offset = figures["remind_database_clock_offset_seconds",]
     words = f"this machine's and the database's differ by {abs(offset):.1f} s"
     yield Finding("clock", abs(offset) < CLOCK_OFF, words, "clock-wrong")
+
+
+def _writes() -> Iterator[Finding]:
+    """What customers need and reading does not show: a write, which is taken back, and that nobody holds others up."""
+    if connection.vendor != "postgresql":
+        return
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(WAIT_FOR_LOCKS)
+            waiting = cursor.fetchall()
+            cursor.execute(TRY_TO_WRITE)
+            transaction.set_rollback(True)
+    except DatabaseError as error:
+        page = PAGES_BY_STATE.get(getattr(error.__cause__, "sqlstate", None) or "", "database-down")
+        yield Finding("writes", False, f"refused: {_said(error)}", page)
+        return
+    yield Finding("writes", True, "taken")
+    blocking = ", ".join(str(pid) for pid in sorted({pid for _, pids in waiting for pid in pids}))
+    words = f"{len(waiting)} wait for a lock" + (f", held up by pid {blocking}" if blocking else "")
+    yield Finding("locks", not waiting, words, "connections-exhausted")
+
+
+def _said(error: DatabaseError) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def _readiness(figures: Figures) -> Iterator[Finding]:

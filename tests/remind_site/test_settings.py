@@ -38,6 +38,19 @@ def test_what_can_not_be_read_is_named(name, value):
     assert name in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("query", "env", "name"),
+    [
+        ("", {}, "remind-command"),
+        ("", {"REMIND_WEB_PROCESS": "1"}, "remind-web"),
+        ("application_name=other", {"REMIND_WEB_PROCESS": "1"}, "other"),
+    ],
+)
+def test_connections_say_whose_they_are_unless_the_url_does(query, env, name):
+    said = shown('DATABASES["default"]["OPTIONS"]["application_name"]', DATABASE_URL=f"postgresql://x/y?{query}", **env)
+    assert said == name
+
+
 def test_where_nothing_can_be_written_it_says_what_to_set(tmp_path, monkeypatch):
     """As in a container, or under systemd: var/ is made only where a setting is missing."""
     from remind_site import settings

@@ -2,11 +2,13 @@
 
 import re
 import socket
+import threading
 
+import psycopg
 import pytest
 
 from remind_site.status import look
-from tests.service import ROOT, run_command
+from tests.service import ROOT, run_command, wait_until
 
 NOWHERE = "127.0.0.1:1"
 
@@ -143,6 +145,54 @@ def test_one_that_takes_no_more_connections_is_not_called_down(status, template)
         status.database.sql(f"DROP ROLE {role}")
     assert "too many connections" in done.stdout
     assert "docs/runbooks/connections-exhausted.md" in done.stdout
+
+
+FULL_DISK = """
+    CREATE FUNCTION full_disk() RETURNS event_trigger LANGUAGE plpgsql AS
+        $$BEGIN RAISE 'could not extend file "base/1/2": No space left on device' USING ERRCODE = '53100'; END$$;
+    CREATE EVENT TRIGGER full_disk ON ddl_command_start EXECUTE FUNCTION full_disk()
+"""
+READ_ONLY = (
+    "DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END$$"
+)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "page"),
+    [
+        (FULL_DISK, "No space left on device", "database-full"),
+        (READ_ONLY, "in a read-only transaction", "database-down"),
+    ],
+    ids=["full disk", "read only"],
+)
+def test_a_database_that_answers_and_takes_no_writes_is_not_well(status, fault, words, page):
+    with psycopg.connect(status.database.url, autocommit=True) as connection:
+        connection.execute(fault)
+
+    done = run_command("status", env={"DATABASE_URL": status.database.url}, check=False)
+
+    assert done.returncode == 1
+    assert re.search(rf"WRONG  writes +refused: .*{words}\n +-> docs/runbooks/{page}.md", done.stdout), done.stdout
+
+
+def test_a_lock_that_holds_others_up_is_told_with_who_holds_it(status):
+    with psycopg.connect(status.database.url) as holder, psycopg.connect(status.database.url) as waiter:
+        holder.execute("LOCK TABLE billing_monthlyusage")
+        waiting = threading.Thread(target=waiter.execute, args=("SELECT 1 FROM billing_monthlyusage",))
+        waiting.start()
+        wait_until(
+            lambda: status.database.value(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database() AND clock_timestamp() - query_start > interval '1 second'"
+            )
+        )
+        found, code = status()
+        pid = holder.info.backend_pid
+        holder.rollback()
+        waiting.join()
+
+    assert code == 1
+    assert found["locks"] == (False, f"1 wait for a lock, held up by pid {pid}")
 
 
 def test_a_database_that_says_nothing_is_not_waited_for(status):
