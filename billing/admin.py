@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
@@ -49,7 +50,7 @@ from billing.models import (
     UsageRecord,
     WebhookEvent,
 )
-from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin, counted, whose
+from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin, confirmation, counted, whose
 from licenses.errors import Invalid
 from licenses.models import Plan
 
@@ -91,6 +92,24 @@ def per_million(name: str) -> Callable[[Any], str]:
 
 
 class ModelPriceForm(CatalogForm):
+    is_sure = confirmation("The charge is below what the provider takes")
+
+    def clean(self) -> dict[str, Any]:
+        """A charge below the provider's price is a slip more often than a gift."""
+        values = super().clean()
+        below = [kind for kind in ("input", "output") if self._is_below(values, kind)]
+        if below and not values.get("is_sure"):
+            self.add_error(
+                "is_sure",
+                f"For {' and '.join(below)} less is charged than the provider takes: each answer would cost us money. "
+                "Tick this if that is meant.",
+            )
+        return values
+
+    def _is_below(self, values: dict[str, Any], kind: str) -> bool:
+        charged, provider = values.get(f"charged_{kind}"), values.get(f"provider_{kind}")
+        return charged is not None and provider is not None and charged < provider
+
     def clean_valid_from(self) -> datetime:
         """From today on: entries of days before were charged by the price that held then."""
         valid_from: datetime = self.cleaned_data["valid_from"]
@@ -120,6 +139,17 @@ class ModelPriceAdmin(CatalogAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for name in super().get_fields(request, obj) if obj is None or name != "is_sure"]
+
+    def save_model(self, request: HttpRequest, obj: ModelPrice, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if obj.model != settings.OPENAI_MODEL:
+            unused = (
+                f"'{obj.model}' is not the model that is configured ({settings.OPENAI_MODEL}): this price is unused."
+            )
+            self.message_user(request, unused, messages.WARNING)
 
 
 class ModelFilter(DropdownFilter):
@@ -319,6 +349,22 @@ class OperatorNoticeAdmin(ReadOnlyAdmin):
 
 
 class PlanPriceForm(CatalogForm):
+    is_sure = confirmation("It buys that, and what waits for it may be done")
+
+    def clean(self) -> dict[str, Any]:
+        """A new price for which events wait makes licenses at once: what, is said before."""
+        values = super().clean()
+        price_id, plan = values.get("price_id"), values.get("plan")
+        if self.instance.pk or not (price_id and plan) or values.get("is_sure"):
+            return values
+        if waiting := len(sales.waiting_for(price_id)):
+            self.add_error(
+                "is_sure",
+                f"{counted(waiting, 'event')} for {price_id}: processed at once, for the plan {plan}, a "
+                f"{values.get('interval')}. Licenses are made or changed by it, and mailed. Tick this if it is right.",
+            )
+        return values
+
     def clean_price_id(self) -> str:
         price_id: str = self.cleaned_data["price_id"].strip()
         if not PRICE_ID.fullmatch(price_id):
@@ -332,7 +378,7 @@ class PlanPriceForm(CatalogForm):
 
 @admin.register(PlanPrice)
 class PlanPriceAdmin(CatalogAdmin):
-    """What a price buys is said once; later it can only be taken off, or offered again."""
+    """What a price buys is said once; later it is taken off or offered again; an action puts a wrong one right."""
 
     form = PlanPriceForm
 
@@ -340,9 +386,13 @@ class PlanPriceAdmin(CatalogAdmin):
     list_filter = [("plan", RelatedDropdownFilter)]
     hint = (
         "Which plan a price at Paddle buys. What it costs is set at Paddle. One price is offered for a plan and "
-        "interval: a new one takes the other off, which goes on for those who pay it. Nothing that is settled changes."
+        "interval: a new one takes the other off, which goes on for those who pay it. Nothing that is settled changes. "
+        "If events wait for a new price, you are told how many before they are processed."
     )
     list_select_related = ["plan"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [name for name in super().get_fields(request, obj) if obj is None or name != "is_sure"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: PlanPrice | None = None) -> list[str]:
         return ["price_id", "plan", "interval"] if obj else []
@@ -444,7 +494,7 @@ class WebhookEventAdmin(ToDoAdmin):
 
     @admin.display(description="payload")
     def payload(self, event: WebhookEvent) -> SafeString:
-        return format_html("<pre>{}</pre>", _indented(event.body))
+        return format_html('<pre class="payload">{}</pre>', _indented(event.body))
 
 
 def _indented(body: str) -> str:
@@ -456,10 +506,14 @@ def _indented(body: str) -> str:
 
 @admin.register(Mail)
 class MailAdmin(ToDoAdmin):
-    list_display = ["kind", "state", whose, "to", "note", "created_at", "tries", "due_at", "done_at"]
+    list_display = ["kind", "state", whose, "address", "note", "created_at", "tries", "due_at", "done_at"]
     list_filter = [OfLicense, ("kind", ChoicesDropdownFilter), *ToDoAdmin.list_filter]
     list_select_related = ["license"]
     search_fields = ["license__email", "to"]
+
+    @admin.display(description="to")
+    def address(self, mail: Mail) -> str:
+        return mail.sent_to or mail.to
 
 
 @admin.register(Errand)

@@ -146,13 +146,15 @@ def send(mail: Mail) -> None:
         return
     secret = _mint(mail, mail.license) if mail.kind == Kind.TOKEN and mail.license else ""
     try:
-        _message(mail, {**context, "token": secret}).send()
+        message = _message(mail, {**context, "token": secret})
+        message.send()
     except Exception as error:  # noqa: BLE001  # of any mail backend
         _revoke(mail, "the mail did not leave")
         raise MailNotSent(type(error).__name__) from None  # a server's own words may repeat the mail's
     with transaction.atomic():
         if mail.token is not None:
             LicenseToken.objects.filter(pk=mail.token.pk).update(is_unsent=False)
+        Mail.objects.filter(pk=mail.pk).update(sent_to=message.to[0])
         outbox.close(mail)
 
 

@@ -24,7 +24,7 @@ from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
-from billing import budget, fast, idempotency, metrics, prices, steps
+from billing import budget, fast, idempotency, metrics, money, prices, steps
 from billing.errors import IdempotencyInProgress, QuotaExhausted
 from billing.models import MISFIRES, BonusGrant, ModelPrice, MonthlyUsage, Outcome, UsageRecord
 from billing.months import month_of, start_of_next
@@ -190,7 +190,7 @@ def correct(entry: UsageRecord, *, cents: int, gives_back_unit: bool, by: str, r
     if entry.state != State.SETTLED or entry.corrects_id is not None:
         raise lifecycle.NotPossible("Only a settled charge can be corrected.")
     if not 0 <= cents <= entry.charge_cents:
-        raise lifecycle.NotPossible(f"This charge was {entry.charge_cents} cents; no more can be taken back.")
+        raise lifecycle.NotPossible(f"This charge was {money.dollars(entry.charge_cents)}; no more can be taken back.")
     if cents == 0 and not gives_back_unit:
         raise lifecycle.NotPossible("That takes nothing back. Say how many cents, or give the unit back.")
     now = timezone.now()

@@ -101,12 +101,43 @@ def offered_beside(price: PlanPrice) -> "QuerySet[PlanPrice]":
 
 def price_known(price: PlanPrice) -> int:
     """Have the events that waited for somebody to say what this price buys processed; says how many."""
-    unpriced = Subscription.objects.exclude(status="").filter(Q(plan=None) | ~Q(former_price_ids=[]))
-    waiting = [one.paddle_id for one in unpriced if price.price_id in one.price_ids]
-    flagged = WebhookEvent.objects.filter(subject__in=waiting, state=State.FLAGGED)
-    for event in flagged:
+    waiting = waiting_for(price.price_id)
+    for event in waiting:
         outbox.try_again(event)
-    return len(flagged)
+    return len(waiting)
+
+
+def waiting_for(price_id: str) -> list[WebhookEvent]:
+    """The events that wait for somebody to say what a price buys."""
+    unpriced = Subscription.objects.exclude(status="").filter(Q(plan=None) | ~Q(former_price_ids=[]))
+    waiting = [one.paddle_id for one in unpriced if price_id in one.price_ids]
+    return list(WebhookEvent.objects.filter(subject__in=waiting, state=State.FLAGGED))
+
+
+def bought_by(price: PlanPrice) -> list[Subscription]:
+    """The subscriptions that pay a price, or paid it last of those that we know."""
+    known = Subscription.objects.exclude(status="").select_related("license", "customer").order_by("customer_id", "pk")
+    return [one for one in known.iterator() if price.price_id in [*one.price_ids, *one.former_price_ids]]
+
+
+@transaction.atomic
+def correct_price(price: PlanPrice, plan: Plan, interval: str, *, because: str) -> list[str]:
+    """Say anew what a price buys. Whatever was bought by it follows: licenses change their plan, owners are mailed.
+
+    Where another price is offered for that plan and interval, this one is no longer offered.
+
+    Returns:
+        What a person should look at, in words.
+    """
+    list(Plan.objects.select_for_update(no_key=True).filter(pk__in=[price.plan_id, plan.pk]).order_by("pk"))
+    price.plan, price.interval = plan, interval
+    price.is_offered = price.is_offered and not offered_beside(price).exists()
+    price.save(update_fields=["plan", "interval", "is_offered"])
+    notes: list[str] = []
+    for subscription in bought_by(price):
+        lock(subscription.customer)
+        notes += follow_subscription(subscription, because)
+    return notes
 
 
 def handle_ends() -> int:

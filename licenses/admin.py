@@ -151,6 +151,11 @@ class CatalogForm(forms.ModelForm):
         return values
 
 
+def confirmation(label: str) -> forms.BooleanField:
+    """A box that is asked for only where what is to be saved is seldom meant."""
+    return forms.BooleanField(label=label, required=False, widget=UnfoldBooleanWidget)
+
+
 class CatalogAdmin(KeptAdmin):
     """For plans and prices: each change has a reason, and whoever is second to change a row is told so."""
 
@@ -285,12 +290,11 @@ def is_number(text: str) -> bool:
 
 
 class PlanForm(CatalogForm):
-    is_sure = forms.BooleanField(label="Switch it off for its customers, too", required=False)
+    is_sure = confirmation("Switch it off for its customers, too")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk and "is_sure" in self.fields:
-            self.fields["is_sure"].widget = UnfoldBooleanWidget()
             self.fields["is_sure"].help_text = f"Asked for where it is no longer active: {self._refused()}."
 
     def clean(self) -> dict[str, Any]:

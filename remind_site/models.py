@@ -18,6 +18,7 @@ class LogIn(models.Model):
         LOGGED_OUT = "logged_out", "logged out"
         FAILED = "failed", "wrong name or password"
         WRONG_CODE = "wrong_code", "wrong code"
+        BLOCKED = "blocked", "blocked: too many tries"
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     what = models.CharField(max_length=16, choices=What.choices)

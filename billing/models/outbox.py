@@ -71,6 +71,9 @@ class Mail(ToDo):
     kind = models.CharField(max_length=20, choices=Kind.choices)
     license = models.ForeignKey(License, on_delete=models.PROTECT, null=True, related_name="mails")
     to = models.EmailField(blank=True, help_text="Empty: the license's owner at the time of sending.")
+    sent_to = models.EmailField(  # noqa: DJ001  # what runs beside a deploy does not know of it
+        null=True, editable=False, help_text="The address that it left for."
+    )
     words = models.JSONField(default=dict, help_text="What the template says beside the license.")
     once = models.CharField(  # noqa: DJ001  # many have none, and none is like another
         max_length=150, unique=True, null=True, help_text="A mail of this name is sent once."
@@ -85,7 +88,7 @@ class Mail(ToDo):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} to {self.to or self.license}"
+        return f"{self.get_kind_display()} to {self.sent_to or self.to or self.license}"
 
 
 class Errand(ToDo):

@@ -19,11 +19,12 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold import widgets
 
-from billing import mails, money, outbox, quota
-from billing.models import Errand, Mail, ModelPrice, State, UsageRecord, WebhookEvent
+from billing import mails, money, outbox, quota, sales
+from billing.models import Errand, Mail, ModelPrice, PlanPrice, State, UsageRecord, WebhookEvent
 from billing.models.outbox import ToDo
 from billing.months import month_of, start_of_next
 from licenses import lifecycle, tokens
+from licenses.admin import counted
 from licenses.decisions import Decision, decide, in_words
 from licenses.lifecycle import NotPossible
 from licenses.models import MOST, TAKEN_BACK, AuditEvent, Ending, License, LicenseToken, Plan
@@ -266,6 +267,28 @@ class NotesForm(ReasonForm):
         return {"notes": self.subject.notes, "sends_notices": self.subject.sends_notices}
 
 
+class PriceForm(ReasonForm):
+    plan = forms.ModelChoiceField(Plan.objects.all(), widget=widgets.UnfoldAdminSelectWidget)
+    interval = forms.ChoiceField(choices=PlanPrice.Interval.choices, widget=widgets.UnfoldAdminSelectWidget)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        licenses = len(_licenses_by(self.subject))
+        self.fields[
+            "plan"
+        ].help_text = (
+            f"Bought by this price so far: {counted(licenses, 'license')}. Their plan becomes this one at once."
+        )
+
+    def now(self) -> dict[str, Any]:
+        return {"plan": self.subject.plan, "interval": self.subject.interval}
+
+
+def _licenses_by(price: PlanPrice) -> list[License]:
+    licenses = {one.license.pk: one.license for one in sales.bought_by(price) if one.license}
+    return list(licenses.values())
+
+
 class CorrectForm(ReasonForm):
     cents = _number("US cents to take back", "", required=True)
     gives_back_unit = forms.BooleanField(
@@ -454,7 +477,7 @@ def _change_limits(license: License, values: Values, who: Who) -> Done:
 
 def _grant_bonus(license: License, values: Values, who: Who) -> Done:
     grant = quota.grant_bonus(license, values["units"], month=values["month"], **who)
-    return Done(f"{license} has {grant.units:,} more suggestions in {grant.month:%B %Y}.")
+    return Done(f"{license} has {counted(grant.units, 'more suggestion')} in {grant.month:%B %Y}.")
 
 
 def _change_email(license: License, values: Values, who: Who) -> Done:
@@ -521,6 +544,22 @@ def _correct(entry: UsageRecord, values: Values, who: Who) -> Done:
     unit = " and the unit given back" if correction.units else ""
     amount = money.dollars(values["cents"])
     return Done(f"{amount} of entry {entry.pk} taken back{unit}, by entry {correction.pk}.")
+
+
+def _correct_price(price: PlanPrice, values: Values, who: Who) -> Done:
+    before = f"{price.plan} a {price.interval}"
+    changes = {"plan": [price.plan.slug, values["plan"].slug], "interval": [price.interval, values["interval"]]}
+    if all(old == new for old, new in changes.values()):
+        raise _unchanged("it buys that already")
+    was_offered = price.is_offered
+    notes = sales.correct_price(price, values["plan"], values["interval"], because=f"{price.price_id} corrected")
+    changes["is_offered"] = [was_offered, price.is_offered]
+    about = f"{price._meta.verbose_name} {price.pk}: {price}, corrected"
+    lifecycle.record(AuditEvent.Action.CATALOG_CHANGED, license=None, about=about, changes=changes, **who)
+    followed = counted(len(_licenses_by(price)), "license")
+    off = " It is no longer offered, since another price is for that." if was_offered and not price.is_offered else ""
+    told = f"{price.price_id}: {before} → {price.plan} a {price.interval}. {followed} bought by it: brought in line."
+    return Done(" ".join([told + off, *notes]))
 
 
 def _withdraw_price(price: ModelPrice, values: Values, who: Who) -> Done:
@@ -783,6 +822,13 @@ ACTIONS = [
         "The entry itself never changes: a further one takes back what you say, once. Money that came in through "
         "Paddle is refunded in Paddle's dashboard, not here.",
         fits=_can_be_corrected, why_not=_why_no_correction,
+    ),
+    Action(
+        "correct-price", "Correct what it buys", PlanPrice, "billing.change_planprice", PriceForm, _correct_price,
+        "For a price that was entered for the wrong plan. Licenses that were bought by it are put on the right plan at "
+        "once, and their owners are mailed; a plan that staff chose stays. What was used and charged stays as it is; "
+        "nothing is billed or refunded. Tokens go on.",
+        danger=True,
     ),
     Action(
         "withdraw-price", "Withdraw", ModelPrice, "billing.add_modelprice", ReasonForm, _withdraw_price,

@@ -20,6 +20,7 @@ from billing import figures as sums
 from billing import money, refusals, rollups
 from billing.models import DailyUsage, Errand, Mail, Outcome, State, WebhookEvent
 from billing.months import month_of
+from licenses.admin import counted
 from licenses.decisions import Decision, with_decision
 from licenses.models import Ending, License, Plan
 
@@ -127,7 +128,7 @@ def _warnings(request: HttpRequest) -> list[Waits]:
     if near:
         found.append(
             Waits(
-                f"{near} licenses have used 80% of this month's quota or more",
+                f"{counted(near, 'license')} {'has' if near == 1 else 'have'} used 80% of this month's quota or more",
                 f"{used_up} of them all of it; their next calls are refused.",
                 f"{licenses}?quota=80",
             )

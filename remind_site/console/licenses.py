@@ -10,6 +10,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter, RelatedDropdownFilter
+from unfold.decorators import display
 
 from billing import figures
 from billing.models import MonthlyUsage
@@ -18,6 +19,14 @@ from licenses.admin import Days, ReadOnlyAdmin, breakable, is_number
 from licenses.decisions import Decision, with_decision
 from licenses.models import License, LicenseToken
 from remind_site.console import customer
+
+COLOURS = {  # of a status, by the names of unfold's labels
+    Decision.ACTIVE: "success",
+    Decision.NOT_STARTED: "info",
+    Decision.EXPIRED: "warning",
+    Decision.SUSPENDED: "danger",
+    Decision.PLAN_INACTIVE: "danger",
+}
 
 
 class StatusFilter(DropdownFilter):
@@ -90,7 +99,7 @@ class LicenseAdmin(ReadOnlyAdmin):
     def owner(self, license: License) -> SafeString:
         return breakable(license.email)
 
-    @admin.display(ordering="decision")
+    @display(ordering="decision", label=COLOURS)  # type: ignore[untyped-decorator]  # unfold's
     def status(self, license: Any) -> str:
         return str(license.decision)
 

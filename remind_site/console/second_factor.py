@@ -63,14 +63,31 @@ def view(request: HttpRequest) -> HttpResponseBase:
 
 
 @never_cache
-def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """New recovery codes, shown once; the old ones end."""
+def recovery_codes(request: HttpRequest) -> HttpResponseBase:
+    """New recovery codes, shown once; the old ones end. Asks for a code: a page left open is not enough."""
     user = cast(User, request.user)
-    if request.method != "POST":
+    refusal = too_many_tries(request, user.username)
+    if refusal is not None:
+        return refusal
+    app = TOTPDevice.objects.filter(user=user, confirmed=True).first()
+    form = CodeForm(request.POST or None) if app else None  # None: without an app there is nothing to ask for
+    if request.method != "POST" or not (form is None or _proves(request, user, app, form)):
         left = StaticToken.objects.filter(device__user=user).count()
-        return _page(request, "console/recovery_codes.html", left=left)
+        return _page(request, "console/recovery_codes.html", left=left, form=form)
     log_ins.note(request, log_ins.What.NEW_CODES, user)
     return _page(request, "console/recovery_codes.html", codes=_new_recovery_codes(user))
+
+
+def _proves(request: HttpRequest, user: User, app: TOTPDevice | None, form: CodeForm) -> bool:
+    """Whether a right code was typed; a wrong one is counted."""
+    if app is None or not form.is_valid():
+        return False
+    code = form.cleaned_data["code"]
+    if _accepts(_device_for(code, user, app), code, form):
+        return True
+    log_ins.note(request, log_ins.What.WRONG_CODE, user)
+    count_failure(request, user.username)
+    return False
 
 
 def _ask(request: HttpRequest, user: User, app: TOTPDevice) -> HttpResponse:

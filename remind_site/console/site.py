@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
+from django.core.cache import cache
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -23,6 +24,7 @@ from remind_site import api
 
 TRIES = "10/5m"  # of one person, from one address
 TRIES_OF_AN_ADDRESS = "30/5m"  # as whomever
+NOTE_BLOCKED_EVERY = 60  # seconds
 
 
 LOGGED_OUT = (
@@ -148,11 +150,21 @@ def too_many_tries(request: HttpRequest, name: str) -> HttpResponseBase | None:
         return None
     for usage in _failures(request, name, increment=False):
         if usage["count"] >= usage["limit"]:
+            _note_blocked(request, name)
             minutes = -(-usage["time_left"] // 60)
             wait = f"{minutes} minute{'' if minutes == 1 else 's'}"
             detail = f"Too many tries to log in. Please wait {wait}."
             return api.error_page(request, RateLimited(detail, retry_after=usage["time_left"]))
     return None
+
+
+def _note_blocked(request: HttpRequest, name: str) -> None:
+    """Keep that tries are refused: one a minute from an address, so that whoever goes on fills no table."""
+    from remind_site.console import log_ins
+
+    network = hashlib.sha256(addresses.client_network(request).encode()).hexdigest()
+    if cache.add(f"log-in-blocked:{network}", 1, NOTE_BLOCKED_EVERY):
+        log_ins.note(request, log_ins.What.BLOCKED, None, name)
 
 
 def count_failure(request: HttpRequest, name: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from billing import housekeeping, mails
 from billing.models import PlanPrice, WebhookEvent
+from licenses import lifecycle
 from licenses.models import License, Plan
 from tests.billing.paddle.outcome import license_of
 from tests.console.conftest import seen_in
@@ -24,6 +25,9 @@ def test_a_price_that_was_unknown_is_added_and_the_buyer_gets_the_license(staff,
     plan = Plan.objects.get(slug="pro")
     data = {"price_id": "pri_new", "plan": plan.pk, "interval": "month", "is_offered": "on", "reason": "x"}
     page = staff.post("/admin/billing/planprice/add/", data, follow=True)
+    assert "1 event for pri_new: processed at once, for the plan Pro, a month" in page.text
+    assert not PlanPrice.objects.filter(price_id="pri_new").exists()
+    page = staff.post("/admin/billing/planprice/add/", {**data, "is_sure": "on"}, follow=True)
     assert "1 event that waited for this price" in page.text
     housekeeping.run()
     assert license_of(life).plan == plan
@@ -37,6 +41,15 @@ def test_what_a_price_buys_is_said_once(staff, prices):
     staff.post(path, {**seen_in(staff.get(path)), "price_id": "pri_x", "plan": 1, "reason": "x"})
     price.refresh_from_db()
     assert (price.price_id, price.plan.slug, price.is_offered) == ("pri_pro_month", "pro", False)
+
+
+def test_a_mail_keeps_the_address_that_it_left_for(staff, license, mailbox):
+    before = license.email
+    mails.queue_token(license)
+    housekeeping.run()
+    lifecycle.change_email(license, "new@example.com", by="x")
+    assert before in staff.get("/admin/billing/mail/").text
+    assert f"to {before}" in staff.get(f"/admin/licenses/license/{license.pk}/change/").text
 
 
 @pytest.mark.parametrize(

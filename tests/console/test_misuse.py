@@ -3,6 +3,7 @@
 import re
 import threading
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -165,6 +166,17 @@ def test_a_models_price_holds_neither_from_the_past_nor_from_far_ahead(staff, da
     before = ModelPrice.objects.count()
     assert "a year ahead at most" in add_model_price(staff, day).text
     assert ModelPrice.objects.count() == before
+
+
+def test_a_charge_below_the_providers_price_is_asked_about(staff):
+    today = datetime.now(UTC).date().isoformat()
+    values = {**MODEL_PRICE, "charged_output": "0.5", "valid_from_0": today, "valid_from_1": "00:00:00"}
+    before = ModelPrice.objects.count()
+    assert "For output less is charged" in staff.post("/admin/billing/modelprice/add/", values).text
+    assert ModelPrice.objects.count() == before
+    page = staff.post("/admin/billing/modelprice/add/", {**values, "is_sure": "on", "model": "gpt-other"}, follow=True)
+    assert "is not the model that is configured" in page.text
+    assert ModelPrice.objects.get(model="gpt-other").charged_output == Decimal("0.5")
 
 
 def test_a_price_that_does_not_hold_yet_is_withdrawn(staff, act):

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 from django_otp.oath import TOTP
+from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from remind_site.models import LogIn
@@ -188,6 +189,8 @@ def test_tries_are_limited_by_address(address, client, valkey, settings):
     settings.REDIS_URL = ""
     assert client.get("/admin/login/", REMOTE_ADDR=address).status_code == 200
     assert LogIn.objects.filter(what="failed", address=address).count() == 10
+    assert LogIn.objects.filter(what="blocked", address=address, username="anna").count() == 1  # of the two in a minute
+    assert 'href="/admin/login/">To the log-in</a>' in refused.text
 
 
 def test_an_address_is_limited_whatever_names_it_tries(address, client, anna):
@@ -234,7 +237,13 @@ def test_new_recovery_codes_end_the_old_ones(door, anna, client):
     _, page = enrol(door, anna)
     old = re.findall(r"<li><code>(\w+)</code></li>", page.text)
     assert "You have 10 left" in door("/admin/recovery-codes/").text
-    new = re.findall(r"<li><code>(\w+)</code></li>", door("/admin/recovery-codes/", go="1").text)
+    assert "That code is wrong" in door("/admin/recovery-codes/", code="000000").text
+    assert "This field is required" in door("/admin/recovery-codes/", code="").text
+    assert StaticToken.objects.count() == 10
+    assert LogIn.objects.filter(what="wrong_code").exists()
+    TOTPDevice.objects.update(last_t=-1, throttling_failure_count=0, throttling_failure_timestamp=None)
+    page = door("/admin/recovery-codes/", code=code(TOTPDevice.objects.get()))
+    new = re.findall(r"<li><code>(\w+)</code></li>", page.text)
     assert not set(old) & set(new)
     assert len(new) == 10
 
