@@ -13,7 +13,7 @@ PAGES = [
     "/admin/billing/subscription/", "/admin/billing/payment/", "/admin/billing/adjustment/", "/admin/billing/customer/",
     "/admin/billing/webhookevent/", "/admin/billing/webhookevent/1/change/", "/admin/billing/mail/",
     "/admin/billing/mail/1/change/", "/admin/billing/errand/", "/admin/billing/planprice/",
-    "/admin/billing/planprice/add/",
+    "/admin/billing/planprice/add/", "/admin/act/correct-price/1/",
     "/admin/billing/modelprice/", "/admin/billing/modelprice/add/", "/admin/billing/dailyusage/",
     "/admin/billing/dailyspend/", "/admin/remind_site/login/", "/admin/recovery-codes/", "/admin/auth/user/",
     "/admin/auth/user/1/change/", "/admin/auth/group/", "/admin/password_change/",

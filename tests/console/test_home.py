@@ -163,11 +163,11 @@ def test_licenses_near_their_quota_are_warned_of_and_listed(staff, license):
 def test_the_largest_and_the_smallest_quotas_are_reckoned_right(staff, license):
     License.objects.filter(pk=license.pk).update(quota_override=MOST)
     counter = MonthlyUsage.objects.create(license=license, month=today().replace(day=1), used=MOST // 5 * 4)
-    assert "1 licenses have used 80%" in staff.get("/admin/").text
+    assert "1 license has used 80%" in staff.get("/admin/").text
     assert notices.queue_due() == 1
     License.objects.filter(pk=license.pk).update(quota_override=9)
     MonthlyUsage.objects.filter(pk=counter.pk).update(used=7)  # 78%
-    assert "have used 80%" not in staff.get("/admin/").text
+    assert "used 80%" not in staff.get("/admin/").text
 
 
 def test_a_plan_that_costs_more_than_it_brings_is_warned_of(staff, deliver, prices):
