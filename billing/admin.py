@@ -494,7 +494,9 @@ class WebhookEventAdmin(ToDoAdmin):
 
     @admin.display(description="payload")
     def payload(self, event: WebhookEvent) -> SafeString:
-        return format_html('<pre class="payload">{}</pre>', _indented(event.body))
+        return format_html(
+            '<pre class="payload" tabindex="0" role="region" aria-label="Payload">{}</pre>', _indented(event.body)
+        )
 
 
 def _indented(body: str) -> str:

@@ -125,6 +125,6 @@ def _troubles(licenses: list[License]) -> None:
     WebhookEvent.objects.create(
         event_id="evt_01hv8x29kz0t586xy6zn1a62ny", event_type="subscription.created",
         subject="sub_01hv8x29kz0t586xy6zn1a62ny", occurred_at=datetime.now(UTC), state="flagged", tries=1,
-        body='{"data": {"items": [{"price": {"id": "pri_new"}}], "update": "https://buyer.paddle.example/' + "x" * 90 + '"}}',
+        body=f'{{"data": {{"items": [{{"price": {{"id": "pri_new"}}}}], "url": "https://buyer.example/{"x" * 90}"}}}}',
         note="The price pri_new is not known. Add it under 'Prices at Paddle'.",
     )  # fmt: skip
