@@ -6,6 +6,7 @@ Each part is idempotent, safe to run on several machines at once, and does not k
 from collections.abc import Callable
 
 import structlog
+from django.db import InterfaceError, OperationalError
 
 from billing import budget, idempotency, mails, notices, quota, rollups, sales
 from billing.paddle import errands, events
@@ -40,10 +41,14 @@ def run_outbox() -> dict[str, int]:
 
 
 def _do(parts: dict[str, Part]) -> dict[str, int]:
-    counts, failure = {}, None
+    counts: dict[str, int] = {}
+    failure: Exception | None = None
     for name, part in parts.items():
         try:
             counts[name] = part()
+        except (OperationalError, InterfaceError) as error:  # no bug, so no traceback
+            logger.error("housekeeping_failed", part=name, error=type(error).__name__, reason=str(error).split("\n")[0])
+            failure = error
         except Exception as error:  # the others must have their turn
             logger.error("housekeeping_failed", part=name, exc_info=error)
             failure = error

@@ -23,6 +23,7 @@ ALTOGETHER = 90.0  # seconds
 LARGEST = 4 * 1024 * 1024  # bytes of an answer
 RATE_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 SECURITY_HEADERS = ("X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy")
+LOOK_THERE = "Run 'manage.py status' there: it names the page to read, docs/runbooks/database-down.md as a rule."
 TEXT = "smoke test: call the office tomorrow at 10am"
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 _CODE = re.compile(r"[a-z_]{1,40}")
@@ -39,6 +40,10 @@ class Problem(Exception):
 
 class Unreachable(Problem):
     """Nobody answers, so there is nothing more to ask."""
+
+
+class Closed(Problem):
+    """It refuses whatever it is asked, for a reason that has nothing to do with what that was."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class Service:
 
         Raises:
             Problem: there is no answer.
+            Closed: its database is away, or it does not know the name by which it was called.
         """
         if licensed:
             options["headers"] = {**options.get("headers", {}), "Authorization": f"Bearer {self._token()}"}
@@ -115,7 +121,7 @@ class Service:
         ends = min(self.ends, time.monotonic() + read + CONNECT)
         try:
             with self.client.stream(method, address, timeout=timeout, **options) as response:
-                return Answer(response.status_code, response.headers, _read(response, ends))
+                answer = Answer(response.status_code, response.headers, _read(response, ends))
         except httpx2.TimeoutException:
             raise Unreachable(
                 f"no answer in time: {address}",
@@ -126,6 +132,18 @@ class Service:
                 f"it can't be reached ({_reason(error)}): {address}",
                 "Check the address, the name in the DNS, the port, the certificate, and that the service runs.",
             ) from None
+        if answer.status == 503 and answer.code == "database_unavailable":
+            raise Closed(
+                f"it can't use its database (503 {answer.code}): {path}",
+                LOOK_THERE,
+            )
+        # Nothing that is only fetched here can be wrong in itself; probes are let in by any name.
+        if answer.status == 400 and method == "GET" and path.startswith("/") and not path.startswith("/health"):
+            raise Closed(
+                f"it does not answer to the name {urlsplit(self.url).hostname} (400): {path}",
+                "Add the name to ALLOWED_HOSTS there and restart the web, or give one that it has.",
+            )
+        return answer
 
     def _token(self) -> str:
         if not (self.is_https or self.is_local or self.allow_http):
@@ -169,6 +187,11 @@ def health(service: Service) -> str:
 def ready(service: Service) -> str:
     answer = service.get("/health/ready")
     states = answer.json
+    if answer.status == 503 and states.get("database") not in {None, "ok"}:
+        raise Closed(
+            "not ready (503): its database can't be reached",
+            LOOK_THERE,
+        )
     bad = sorted(name for name, state in states.items() if state != "ok" and name != "status" and _CODE.fullmatch(name))
     if answer.status != 200 or bad:
         raise Problem(
@@ -356,7 +379,7 @@ def run(service: Service) -> Iterator[tuple[str, str, str]]:
             yield "skipped", f"{name}: not looked at, because of the above", ""
         except Problem as problem:
             yield "bad", problem.found, problem.next_step
-            if check is health and isinstance(problem, Unreachable):
+            if isinstance(problem, Closed) or (check is health and isinstance(problem, Unreachable)):
                 return
         except (KeyError, TypeError, ValueError) as error:  # an answer of another form than promised
             yield (

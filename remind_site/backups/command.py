@@ -4,9 +4,12 @@ import signal
 import sys
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
 
 from remind_site.backups.errors import BackupProblem
+from remind_site.backups.postgres import first_line
 
 
 class BackupCommand(BaseCommand):
@@ -20,6 +23,8 @@ class BackupCommand(BaseCommand):
             self.run(**options)
         except BackupProblem as problem:
             raise CommandError(str(problem)) from None
+        except (psycopg.Error, DatabaseError) as error:
+            raise CommandError(f"The database refused: {first_line(str(error))}") from None
         finally:
             signal.signal(signal.SIGTERM, before)
 

@@ -3,3 +3,7 @@
 
 class BackupProblem(Exception):
     """A backup can't be taken, kept or restored; its text says why in plain words, and holds no secret."""
+
+
+class UnderWay(BackupProblem):
+    """Another one is being taken or verified."""

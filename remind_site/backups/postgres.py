@@ -23,7 +23,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from remind_site.backups import sealing
-from remind_site.backups.errors import BackupProblem
+from remind_site.backups.errors import BackupProblem, UnderWay
 
 ONE_AT_A_TIME = 0x52454D42  # the advisory lock of whoever takes or verifies a backup: 'REMB'
 USUAL = ("user", "password", "host", "port")
@@ -70,7 +70,7 @@ def connected(conninfo: str) -> Iterator[Connection]:
     with open_connection as database:
         taken = database.execute("SELECT pg_try_advisory_lock(%s)", [ONE_AT_A_TIME]).fetchone()
         if taken != (True,):
-            raise BackupProblem("Another backup or verification is under way.")
+            raise UnderWay("Another backup or verification is under way.")
         yield database
 
 

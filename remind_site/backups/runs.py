@@ -6,13 +6,15 @@ A database that is gone keeps no run from failing loudly: then there is no row, 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import structlog
 from django.core.mail import mail_admins
 from django.db import Error as DatabaseError
 from django.db import connection
 from django.utils import timezone
 
-from remind_site.backups.errors import BackupProblem
+from remind_site.backups.errors import BackupProblem, UnderWay
+from remind_site.backups.postgres import first_line
 from remind_site.models import BackupRun
 
 WHAT_NOW = "Backups that are there were left alone. What to do: docs/runbooks/backup-failed.md"
@@ -28,6 +30,9 @@ def recorded(kind: BackupRun.Kind) -> Iterator[BackupRun]:
     try:
         yield run
     except BaseException as error:
+        if isinstance(error, UnderWay) and _is_done_by_another(run):
+            run.delete()  # the other one's row says how it went
+            raise
         run.detail = _in_words(error)
         _end(run)
         _tell(run)
@@ -48,11 +53,23 @@ def close_abandoned(kind: BackupRun.Kind, *, but: BackupRun) -> None:
     killed.update(ended_at=timezone.now(), detail="Ended before its time: killed, or the machine stopped.")
 
 
+def _is_done_by_another(run: BackupRun) -> bool:
+    """Whether the same backups are being verified; a backup that is not taken is one that is missing."""
+    if run.kind != BackupRun.Kind.VERIFY or run.pk is None:
+        return False
+    try:
+        return BackupRun.objects.filter(kind=run.kind, ended_at=None).exclude(pk=run.pk).exists()
+    except DatabaseError:
+        return False
+
+
 def _in_words(error: BaseException) -> str:
     if isinstance(error, BackupProblem):
         return str(error)
     if isinstance(error, SystemExit | KeyboardInterrupt):
         return "Stopped before it was done."
+    if isinstance(error, psycopg.Error | DatabaseError):
+        return f"The database refused: {first_line(str(error))}"
     return f"Unexpected: {type(error).__name__}."
 
 

@@ -3,7 +3,6 @@
 Old ones are removed only after a new one is whole in the store. The newest that was shown to restore always stays.
 """
 
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from django.utils import timezone
 
 from remind_site.backups import postgres, runs, sealing, store
 from remind_site.backups.errors import BackupProblem
+from remind_site.backups.folder import temporary
 from remind_site.models import BackupRun
 
 logger = structlog.get_logger(__name__)
@@ -24,8 +24,8 @@ def take() -> store.Manifest:
     Raises:
         BackupProblem: why there is none; it was recorded and mailed, and the older ones are as they were.
     """
-    with runs.recorded(BackupRun.Kind.BACKUP) as run, tempfile.TemporaryDirectory(prefix="remind-backup-") as folder:
-        path = Path(folder) / "dump"
+    with runs.recorded(BackupRun.Kind.BACKUP) as run, temporary("remind-backup-") as folder:
+        path = folder / "dump"
         with postgres.connected(postgres.conninfo()) as database:
             runs.close_abandoned(BackupRun.Kind.BACKUP, but=run)
             manifest = _dump(database, path)

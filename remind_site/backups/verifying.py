@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from django.conf import settings
 
 from remind_site.backups import postgres, runs, store
 from remind_site.backups.errors import BackupProblem
+from remind_site.backups.folder import temporary
 from remind_site.environment import BASE_DIR
 from remind_site.models import BackupRun
 
@@ -24,10 +24,10 @@ def verify() -> store.Manifest:
     Raises:
         BackupProblem: why it can't be relied upon; it was recorded and mailed.
     """
-    with runs.recorded(BackupRun.Kind.VERIFY) as run, tempfile.TemporaryDirectory(prefix="remind-verify-") as folder:
+    with runs.recorded(BackupRun.Kind.VERIFY) as run, temporary("remind-verify-") as folder:
         manifest = store.newest()
         run.name, run.bytes = manifest.name, manifest.bytes
-        path = Path(folder) / "dump"
+        path = folder / "dump"
         _fetch(manifest, path)
         with postgres.scratch(settings.BACKUP_SCRATCH_URL or postgres.conninfo()) as scratch:
             runs.close_abandoned(BackupRun.Kind.VERIFY, but=run)

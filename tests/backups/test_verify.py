@@ -1,6 +1,8 @@
 """`manage.py verify_backup`: what it proves, and that nothing that is wrong with a backup gets past it."""
 
+import fcntl
 import json
+import os
 import shutil
 
 import psycopg
@@ -8,6 +10,7 @@ import pytest
 from pyrage import x25519
 
 from remind_site.backups import metrics
+from remind_site.backups.postgres import ONE_AT_A_TIME
 from remind_site.models import BackupRun
 from tests.backups.conftest import OPERATOR, Operator
 from tests.mailbox import text_of
@@ -105,6 +108,45 @@ def test_damage_that_its_checksum_agrees_with(backed_up, folder):
     flip_a_byte(folder)
     rewrite(folder, sha256=checksum(dump_of(folder)))
     assert refused(backed_up, "can't be decrypted to its end")
+
+
+def test_a_second_one_at_once_is_refused_and_no_failure(backed_up):
+    operator = backed_up
+    operator.database.sql(
+        "INSERT INTO remind_site_backuprun (kind, name, started_at, ok, detail, bytes)"
+        " VALUES ('verify', '', now(), false, '', 0)"
+    )
+    before, mails = operator.runs(), len(operator.mailbox.mails)
+    with psycopg.connect(operator.database.url) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [ONE_AT_A_TIME])
+        done = operator("verify_backup")
+    assert done.returncode == 1
+    assert "Another backup or verification is under way" in done.stderr
+    assert operator.runs() == before
+    assert len(operator.mailbox.mails) == mails
+
+
+def test_the_folder_of_a_killed_one_is_removed_and_no_other(backed_up, tmp_path):
+    killed, running = tmp_path / "remind-verify-killed", tmp_path / "remind-verify-running"
+    for folder in (killed, running):
+        folder.mkdir()
+        (folder / "dump").write_bytes(b"x")
+        os.utime(folder, (0, 0))
+    handle = os.open(running, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    backed_up.must("verify_backup")
+    os.close(handle)
+    assert list(tmp_path.glob("remind-verify-*")) == [running]
+
+
+def test_a_database_without_room_for_the_copy(backed_up):
+    role = "remind_without_room"
+    with psycopg.connect(backed_up.database.url, autocommit=True) as database:
+        database.execute(f"DROP ROLE IF EXISTS {role}")
+        database.execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+        database.execute(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    url = backed_up.database.url.replace("postgres:", f"{role}:", 1).replace("//postgres", f"//{role}")
+    assert refused(backed_up, "The database refused: cannot execute CREATE DATABASE", BACKUP_SCRATCH_URL=url)
 
 
 def test_rows_that_are_not_those_noted(backed_up, folder):

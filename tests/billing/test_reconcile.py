@@ -6,6 +6,7 @@ from django.db import connection
 
 from billing.models import BonusGrant, DailySpend, IdempotencyKey, ModelPrice, MonthlyUsage, UsageRecord
 from licenses import lifecycle
+from tests.commands import run_command
 from tests.factories import LicenseFactory
 from tests.fake_provider import completion
 
@@ -100,3 +101,12 @@ def test_bonus_units_belong_to_grants(busy, reconcile):
     BonusGrant.objects.update(units=4)
     assert "counter says 5 bonus units, the ledger 4" in reconcile()
     assert UsageRecord.objects.count() == 3
+
+
+@pytest.mark.parametrize(("command", "code"), [("reconcile", 2), ("housekeeping", 1)])
+def test_books_that_can_not_be_read_are_not_called_wrong(command, code):
+    done = run_command(command, env={"DATABASE_URL": "postgresql://x@127.0.0.1:1/x?connect_timeout=2"}, check=False)
+
+    assert done.returncode == code
+    assert "Connection refused" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

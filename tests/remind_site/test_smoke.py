@@ -8,11 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx2
 import pytest
+from django.conf import settings
 
 from licenses import tokens
 from remind_site import smoke as smoke_module
 from tests.fake_provider import FakeProvider
-from tests.service import Service, free_port, run_command, running
+from tests.service import Service, free_port, run_command, running, wait_until
 
 WELL = 13  # checks
 
@@ -91,6 +92,51 @@ def test_what_is_broken_is_told_with_the_next_step(deployed, licensed):
     assert "manage.py check --deploy" in done.stdout
     assert "✗ browsers at https://elsewhere.example are not let in" in done.stdout
     assert "– replay: not looked at" in done.stdout
+
+
+def test_a_database_that_takes_no_writes_is_told_in_one_line(deployed, licensed):
+    name = deployed.database.value("SELECT current_database()")
+    deployed.database.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+
+    def reconnect():
+        deployed.database.sql(cut, name)
+        wait_until(lambda: httpx2.get(f"{deployed.url}/health/ready").status_code == 200)
+
+    reconnect()
+    try:
+        done = smoke(deployed.url, "--token-file", licensed)
+    finally:
+        deployed.database.sql(f"BEGIN READ WRITE; ALTER DATABASE {name} RESET ALL; COMMIT")
+        reconnect()
+    assert done.returncode == 1
+    assert done.stdout.count("✗") == 1
+    assert "✗ it can't use its database (503 database_unavailable): /api/v1/" in done.stdout
+    assert "docs/runbooks/database-down.md" in done.stdout
+    assert "bug" not in done.stdout
+
+
+def test_a_name_that_is_not_allowed_is_told_in_one_line(deployed, licensed):
+    done = smoke(deployed.url.replace("127.0.0.1", "0.0.0.0"), "--allow-http", "--token-file", licensed)
+    assert done.returncode == 1
+    assert done.stdout.count("✗") == 1
+    assert "✗ it does not answer to the name 0.0.0.0 (400): /api/v1/" in done.stdout
+    assert "Add the name to ALLOWED_HOSTS" in done.stdout
+
+
+def test_a_database_that_is_away_is_told_in_one_line():
+    bodies = {"/health": {"status": "ok", "version": settings.VERSION}}
+    away = {"status": "unavailable", "database": "unavailable", "migrations": "unavailable"}
+
+    def answer(request):
+        body = bodies.get(request.url.path)
+        return httpx2.Response(200, json=body) if body else httpx2.Response(503, json=away)
+
+    service = smoke_module.Service("http://127.0.0.1", "", origin="")
+    service.client = httpx2.Client(transport=httpx2.MockTransport(answer))
+    with service.client:
+        said = [outcome for outcome in smoke_module.run(service) if outcome[0] != "ok"]
+    assert said == [("bad", "not ready (503): its database can't be reached", smoke_module.LOOK_THERE)]
 
 
 def test_a_license_that_may_not_act_is_told(deployed, licensed):

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseError
 
 from billing import housekeeping
 
@@ -11,5 +12,10 @@ class Command(BaseCommand):
     help = "Releases abandoned reservations, deletes expired idempotency keys, mails what operators are to know."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for what, count in housekeeping.run().items():
+        try:
+            counts = housekeeping.run()
+        except DatabaseError as error:
+            reason = str(error).strip().split("\n")[0]
+            raise CommandError(f"Not all could be swept up: {reason}") from None
+        for what, count in counts.items():
             self.stdout.write(f"{what}: {count}")
