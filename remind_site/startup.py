@@ -61,12 +61,18 @@ def _settle(processes: int, threads: int) -> bool:
         "the web: %s of %s threads%s; set by variables: %s; there are %s%s",
         _count(processes, "process", "processes"),
         threads,
-        f" and at most {connections} database connections" if limited else "",
+        f" and at most {connections} database connections{_least(connections)}" if limited else "",
         ", ".join(chosen) or "nothing",
         _means(),
         _share(processes, connections, takes) if limited else "",
     )
     return True
+
+
+def _least(connections: int) -> str:
+    """A DATABASE_POOL_MIN that was set in vain."""
+    least = env.int("DATABASE_POOL_MIN", 0)
+    return f" (fewer than DATABASE_POOL_MIN, {least}, which is not kept)" if least > connections else ""
 
 
 def _tell(**size: int) -> list[str]:

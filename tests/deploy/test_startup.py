@@ -71,12 +71,13 @@ def with_password(url):
 def test_what_is_not_set_follows_from_the_machine_and_the_database(start, database):
     name = database.value("SELECT current_database()")
     database.sql(f"ALTER DATABASE {name} CONNECTION LIMIT 20")
-    service = start(database, WEB_CONCURRENCY="")
+    service = start(database, WEB_CONCURRENCY="", DATABASE_POOL_MIN="19")
     processes = sizing.processes(sizing.this_machine(), database.url, os.environ["REDIS_URL"])
     pool = max(1, (20 - 8) // (2 * processes))
 
     (line,) = said(service)
     assert line.startswith(f"the web: {processes} processes of 100 threads and at most {pool} database connections")
+    assert "(fewer than DATABASE_POOL_MIN, 19, which is not kept)" in line
     assert "set by variables: nothing;" in line
     assert f"20 connections to the database: {processes * pool + 8} may be used" in line
     workers = psutil.Process(service.process.pid).children()

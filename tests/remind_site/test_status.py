@@ -1,7 +1,10 @@
 """`manage.py status`: what an operator who was woken runs first."""
 
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 
 import psycopg
@@ -193,6 +196,24 @@ def test_a_lock_that_holds_others_up_is_told_with_who_holds_it(status):
 
     assert code == 1
     assert found["locks"] == (False, f"1 wait for a lock, held up by pid {pid}")
+
+
+def test_who_reads_the_first_lines_only_sees_no_traceback(status):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "status"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": status.database.url},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 1
+    assert "Broken" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_database_that_says_nothing_is_not_waited_for(status):

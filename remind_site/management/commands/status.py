@@ -18,11 +18,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         _wait_for_nothing()
         self.wrong, self.looked_at_all = 0, False
+        self.unheard: BrokenPipeError | None = None
         looking = threading.Thread(target=self._look, daemon=True)
         looking.start()
         looking.join(WITHIN)
         if looking.is_alive():
             self._tell(status.Finding("database", False, f"no answer in {WITHIN:.0f} seconds", "database-down"))
+        elif self.unheard:
+            raise self.unheard
         elif not self.looked_at_all:
             raise CommandError("This command itself failed, and looked no further. What it saw is above.")
         if self.wrong:
@@ -30,9 +33,12 @@ class Command(BaseCommand):
         self.stdout.write("All is well.")
 
     def _look(self) -> None:
-        for finding in status.look():
-            self._tell(finding)
-        self.looked_at_all = True
+        try:
+            for finding in status.look():
+                self._tell(finding)
+            self.looked_at_all = True
+        except BrokenPipeError as error:  # as by `| head`
+            self.unheard = error
         connection.close()
 
     def _tell(self, finding: status.Finding) -> None:
