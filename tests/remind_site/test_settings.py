@@ -62,6 +62,7 @@ def test_where_nothing_can_be_written_it_says_what_to_set(tmp_path, monkeypatch)
 
 
 def test_every_setting_has_a_line_in_the_example():
-    settings = (ROOT / "remind_site" / "settings.py").read_text() + (ROOT / "gunicorn.conf.py").read_text()
+    readers = ("remind_site/settings.py", "remind_site/sizing.py", "gunicorn.conf.py")
+    settings = "".join((ROOT / name).read_text() for name in readers)
     read = set(re.findall(r"""env\.\w+\(\s*["']([A-Z0-9_]+)["']""", settings)) - {"REMIND_WEB_PROCESS"}
     assert read | {"GIT_COMMIT"} == set(NAMES)  # that one has other names at some hosts
