@@ -9,14 +9,14 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from billing import mails
-from billing.models import Errand, Mail, ModelPrice, UsageRecord, WebhookEvent
+from billing.models import Errand, Mail, ModelPrice, PlanPrice, UsageRecord, WebhookEvent
 from licenses.models import AuditEvent, License, LicenseToken
 from remind_site.console.actions import ACTIONS
 from tests.console.conftest import ROLES, path_of
 
 pytestmark = pytest.mark.django_db
 
-BILLING_ONLY = {"correct-charge", "withdraw-price"}
+BILLING_ONLY = {"correct-charge", "correct-price", "withdraw-price"}
 SUPERUSERS_ONLY = {"reset-second-factor"}
 
 
@@ -30,7 +30,8 @@ def one_of_each(license, token, post):
     price = ModelPrice.objects.filter(model="local").get()
     price.pk, price.valid_from = None, timezone.now() + timedelta(days=1)
     price.save()
-    rows = [price, license, license.tokens.get(), UsageRecord.objects.get(), Mail.objects.get(), event, errand]
+    sold = PlanPrice.objects.create(price_id="pri_one", plan=license.plan)
+    rows = [price, sold, license, license.tokens.get(), UsageRecord.objects.get(), Mail.objects.get(), event, errand]
     return {type(row): row for row in rows} | {get_user_model(): get_user_model().objects.create_user("victim")}
 
 
