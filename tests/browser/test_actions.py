@@ -296,7 +296,7 @@ def test_the_ledger_is_filtered_and_exported(visit, site, customer):
     page = visit("auditor")
     go(page, number)
     page.get_by_role("link", name="All of them, in the ledger").click()
-    page.wait_for_selector("text=1 entries")
+    page.wait_for_selector("text=1 entry")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export these as CSV").click()
     lines = download.value.path().read_text().splitlines()
