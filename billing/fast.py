@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from psycopg.types.json import Jsonb
@@ -122,7 +121,7 @@ def reserve(entry: UsageRecord, monthly_quota: int, key: idempotency.Claim | Non
         with _in_a_savepoint_if_in_a_transaction():
             row = _row(RESERVE, parameters)
     except IntegrityError as error:
-        if _constraint(error) == idempotency.ONE_KEY:
+        if idempotency.is_about_the_key(error):
             raise idempotency.KeyTaken from None
         raise
     if row is None:
@@ -160,8 +159,3 @@ def _row(statement: str, parameters: Mapping[str, Any]) -> dict[str, Any] | None
 def _in_a_savepoint_if_in_a_transaction() -> AbstractContextManager[Any]:
     """So that a statement that fails undoes itself alone there too; outside, it does anyway."""
     return transaction.atomic() if connection.in_atomic_block else nullcontext()
-
-
-def _constraint(error: IntegrityError) -> str | None:
-    cause = error.__cause__
-    return cause.diag.constraint_name if isinstance(cause, psycopg.IntegrityError) else None

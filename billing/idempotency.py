@@ -85,7 +85,7 @@ def claim(wanted: Claim, entry: UsageRecord) -> None:
             expires_at=timezone.now() + LIFETIME,
         )
     except IntegrityError as error:
-        if _is_about_the_key(error):
+        if is_about_the_key(error):
             raise KeyTaken from None
         raise
 
@@ -105,7 +105,7 @@ def delete_expired() -> int:
     return IdempotencyKey.objects.filter(expires_at__lte=timezone.now()).delete()[0]
 
 
-def _is_about_the_key(error: IntegrityError) -> bool:
+def is_about_the_key(error: IntegrityError) -> bool:
     """Whether it was `ONE_KEY`: PostgreSQL names the constraint, SQLite its columns."""
     diagnosis = getattr(error.__cause__, "diag", None)
     if diagnosis is not None:

@@ -33,6 +33,7 @@ def execute_prepared(sql: str, parameters: Any) -> Iterator[Any]:
         except NotSupportedError:  # a table was changed under a plan, which that connection then never runs again
             if connection.in_atomic_block:
                 raise
-            connection.connection.execute("DEALLOCATE ALL")
+            with connection.wrap_database_errors:
+                connection.connection.execute("DEALLOCATE ALL")
             cursor.execute(sql, parameters)
         yield cursor
