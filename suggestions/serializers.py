@@ -23,8 +23,8 @@ class StrictCharField(serializers.CharField):
         return super().to_internal_value(data)
 
 
-# Not only of spaces, and without NUL, which no database keeps.
-@extend_schema_field({"type": "string", "maxLength": 1000, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"})
+# Not only of what Python trims (more than other languages' \s), and without NUL, which no database keeps.
+@extend_schema_field({"type": "string", "maxLength": 1000, "pattern": r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$"})
 class ReminderTextField(StrictCharField):
     """A rough reminder."""
 

@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,7 +20,18 @@ from remind_site import scrubber
 from tests.fake_provider import FakeProvider
 from tests.fake_sentry import FakeSentry
 from tests.paddle import Life, signed
-from tests.service import ROOT, Database, Service, codes, free_port, run_command, running, wait_until
+from tests.service import (
+    ROOT,
+    Database,
+    Service,
+    codes,
+    free_port,
+    kill_all,
+    run_command,
+    running,
+    start_worker,
+    wait_until,
+)  # fmt: skip
 
 COMMIT = "0a1b2c3d4e5f60718293a4b5c6d7e8f901234567"  # pragma: allowlist secret
 BOOM = """
@@ -132,7 +142,7 @@ def accidents(template, logs, issued):
         answers["view"] = raise_in_the_view(service, planted)
         answers["webhook"] = raise_in_the_webhook(service, planted)
         command = raise_in_a_command(service, planted)
-        worker_log = raise_in_a_task(service, planted, fake, logs / "sentry-worker.log")
+        worker_log = raise_in_a_task(service, planted, fake, logs / f"sentry-{service.port}-worker.log")
         wait_until(lambda: len(fake.events) >= 5, what=f"five events: {[one['tags'] for one in fake.events]}")
         wait_until(lambda: len(fake.transactions) >= 7, what="the transactions")
         yield Accidents(fake, service, provider, planted, worker_log, command, answers)
@@ -195,22 +205,12 @@ def raise_in_a_task(service: Service, planted: Planted, fake: FakeSentry, log: P
     service.database.sql("UPDATE billing_webhookevent SET due_at = now()")
     break_table(service.database, "billing_webhookevent", "UPDATE", f"locked by {planted.email} {planted.token}")
     run_command("shell", "-c", "from billing import outbox; outbox.wake()", env=service.env)
-    with log.open("ab") as output:
-        worker = subprocess.Popen(
-            [sys.executable, "manage.py", "qcluster"],
-            cwd=ROOT,
-            env={**os.environ, **service.env},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    worker = start_worker(log, service.env)
     try:
         fake.event(task="billing.housekeeping.run_outbox")
         wait_until(lambda: "task_failed" in log.read_text(), what="the worker's own line")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
+        kill_all(worker)
     return log
 
 
