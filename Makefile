@@ -3,6 +3,7 @@
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
+DEPLOYED := .venv-deployed
 BIN := $(VENV)/bin
 export PORT ?= 8000
 # Test processes: most tests wait for something, so a few more than the cores are well used.
@@ -29,16 +30,16 @@ faults: $(VENV)/.dev
 	@$(BIN)/python -m tests.storm --seeds $(or $(SEEDS),3) $(ARGS)
 
 # How fast, beside bare views, and beside LiteLLM's proxy (which it installs into .venv-peers); under 10 minutes each, on a
-# machine that does nothing else. docs/benchmarks/ is written. ARGS="--seconds 2 --rounds 1 --out /tmp/b" only to try.
-bench: $(VENV)/.dev
+# machine that does nothing else. The service has an environment of its own, without what tests need: it would weigh on it. docs/benchmarks/ is written. ARGS="--seconds 2 --rounds 1 --out /tmp/b" only to try.
+bench: $(VENV)/.dev $(DEPLOYED)/.run
 	@$(BIN)/python -m tests.load paid $(ARGS)
 
-bench-peers: $(VENV)/.dev
+bench-peers: $(VENV)/.dev $(DEPLOYED)/.run
 	@$(BIN)/python -m tests.load peers $(ARGS)
 
 # With ten million ledger entries (up to 40 minutes and 15 GB of disk); 10 minutes on end; 1,000 users for 3 minutes;
 # where the time goes.
-bench-growth bench-soak bench-users bench-profile: bench-%: $(VENV)/.dev
+bench-growth bench-soak bench-users bench-profile: bench-%: $(VENV)/.dev $(DEPLOYED)/.run
 	@$(BIN)/python -m tests.load $* $(ARGS)
 
 # The console with 100,000 licenses and 1,000,000 entries: what each page asks and reads, and its milliseconds (3 minutes).
@@ -88,14 +89,14 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml -o requirements.txt $(ARGS)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 pyproject.toml --extra dev -c requirements.txt -o requirements-dev.txt $(ARGS)
 
-$(BIN)/python:
+$(BIN)/python $(DEPLOYED)/bin/python: %/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and was not found." >&2; exit 1; }
-	@echo "Making $(VENV) with $(PYTHON) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@echo "Making $* with $(PYTHON) ..."
+	@$(PYTHON) -m venv $*
 
-$(VENV)/.run: requirements.txt | $(BIN)/python
+$(VENV)/.run $(DEPLOYED)/.run: %/.run: requirements.txt | %/bin/python
 	@echo "Installing what runs ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run

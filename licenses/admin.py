@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import (
@@ -28,7 +28,7 @@ from unfold.utils import parse_date_str
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
-from licenses import lifecycle, tokens
+from licenses import lifecycle, tokens, trail
 from licenses.decisions import Decision, with_decision
 from licenses.models import AuditEvent, License, LicenseToken, Plan
 
@@ -89,7 +89,9 @@ class ConsoleAdmin(ModelAdmin):
         if isinstance(self.opts.pk, models.IntegerField) and not all(map(is_number, chosen)):
             return self._plain_list(request, "What was chosen can't be read. Please choose again.")
         try:
-            return super().changelist_view(request, extra_context)
+            return super().changelist_view(
+                request, {"title": self.admin_site.title_of(self.model), **(extra_context or {})}
+            )
         except (ValueError, OverflowError, DataError):
             return self._plain_list(request, "These filters can't be read. Please choose them anew.")
 
@@ -364,11 +366,17 @@ class LicenseTokenAdmin(ReadOnlyAdmin):
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ["at", "action", whose, "about", "by", "reason"]
+    fields = ["at", "action", "by", "reason", "license", "token", "about", "what_changed"]
+    readonly_fields = ["what_changed"]
     list_filter = [OfLicense, ("action", ChoicesDropdownFilter), ("at", Days)]
     list_select_related = ["license"]
     search_fields = ["=license__id", "license__email", "by", "reason"]
     search_help_text = "A license's number, an owner's address, or words of who and why."
     sortable_by = ["at"]
+
+    @admin.display(description="what changed")
+    def what_changed(self, event: AuditEvent) -> SafeString | None:
+        return format_html_join(SafeString("<br>"), "{}: {}", trail.changes_in_words(event)) or None
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[AuditEvent], term: str) -> Any:
         """By what the term looks like, so that the database need not try everything."""

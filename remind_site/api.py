@@ -106,7 +106,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    return answer(request, Forbidden())
+    return answer(request, Forbidden(_not_yours(request) if is_page(request) else None))
+
+
+def _not_yours(request: HttpRequest) -> str:
+    """What to say to a member of staff whose roles do not reach that far."""
+    if not request.user.is_authenticated or request.user.is_superuser:
+        return "Nobody may do that here: what is kept stays as it is."
+    roles = ", ".join(request.user.groups.order_by("name").values_list("name", flat=True))
+    may = f"with your role ({roles})" if roles else "without a role"
+    return f"This is not open to you {may}. Ask a superuser if you need it; docs/SUPPORT.md says who may do what."
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:

@@ -124,6 +124,8 @@ class Template:
 class Service:
     """gunicorn with the checked-in configuration, its database, and the log it writes."""
 
+    python = sys.executable
+
     def __init__(self, database: Database, logs: Path, issued: set[str], **env: str) -> None:
         self.database = database
         self.port = free_port()
@@ -145,7 +147,7 @@ class Service:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "remind_site.wsgi"],
+                [self.python, "-m", "gunicorn", "remind_site.wsgi"],
                 cwd=ROOT,
                 # Without blank ones: they count as missing, but gunicorn itself stumbles over one of its own.
                 env={name: value for name, value in {**os.environ, **self.env}.items() if value},

@@ -400,13 +400,14 @@ def _change_plan(license: License, values: Values, who: Who) -> Done:
     license.refresh_from_db()
     kept = " It stays so, whatever plan is paid for." if license.plan_is_kept else ""
     override = f" {overrides(license)}" if overrides(license) else ""
-    return Done(f"{license} is on {license.plan} now: {license.monthly_quota:,} suggestions a month.{kept}{override}")
+    quota = counted(license.monthly_quota, "suggestion")
+    return Done(f"{license} is on {license.plan} now: {quota} a month.{kept}{override}")
 
 
 def overrides(license: License) -> str:
     """What holds for a license whatever its plan says, and where that is changed; empty where nothing does."""
-    both = ((license.quota_override, "suggestions a month"), (license.rate_override, "requests a minute"))
-    holding = " and ".join(f"{number:,} {unit}" for number, unit in both if number is not None)
+    both = ((license.quota_override, "suggestion", "a month"), (license.rate_override, "request", "a minute"))
+    holding = " and ".join(f"{counted(number, unit)} {per}" for number, unit, per in both if number is not None)
     return (
         f"The override of {holding} holds, whatever the plan: 'Override quota and rate' removes it." if holding else ""
     )
@@ -469,10 +470,8 @@ def _change_limits(license: License, values: Values, who: Who) -> Done:
         raise _unchanged("quota and rate are so already")
     lifecycle.change_limits(license, quota=values["quota"], rate=values["rate"], **who)
     license.refresh_from_db()
-    return Done(
-        f"{license} has {license.monthly_quota:,} suggestions a month and {license.rate_limit:,} requests a minute; "
-        f"before: {before}."
-    )
+    quota, rate = counted(license.monthly_quota, "suggestion"), counted(license.rate_limit, "request")
+    return Done(f"{license} has {quota} a month and {rate} a minute; before: {before}.")
 
 
 def _grant_bonus(license: License, values: Values, who: Who) -> Done:

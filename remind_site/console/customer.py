@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from billing import money, quota
 from billing.models import Adjustment, DailyRefusals, Mail, Payment, Subscription, UsageRecord
+from licenses.admin import counted
 from licenses.decisions import Decision, decide, in_words
 from licenses.models import AuditEvent, License, LicenseToken
 from remind_site.console import actions
@@ -83,7 +84,10 @@ def _facts_of_license(license: License) -> list[tuple[str, str]]:
         ("Customer", f"{license.email}, license {license.pk}"),
         ("Status", f"{decide(license, timezone.now())}. {in_words(license, timezone.now())}"),
         ("Plan", str(license.plan)),
-        ("Quota", f"{used.used:,} of {used.total:,} used this month; {license.rate_limit:,} requests a minute"),
+        (
+            "Quota",
+            f"{used.used:,} of {used.total:,} used this month; {counted(license.rate_limit, 'request')} a minute",
+        ),
         *([("Override", override)] if override else []),
     ]
 

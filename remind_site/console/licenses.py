@@ -15,6 +15,7 @@ from unfold.decorators import display
 from billing import figures
 from billing.models import MonthlyUsage
 from billing.months import month_of
+from licenses import decisions
 from licenses.admin import Days, ReadOnlyAdmin, breakable, is_number
 from licenses.decisions import Decision, with_decision
 from licenses.models import License, LicenseToken
@@ -108,8 +109,8 @@ class LicenseAdmin(ReadOnlyAdmin):
         return f"{license.units or 0:,} of {license.monthly_quota + (license.bonus or 0):,}"
 
     @admin.display
-    def ends(self, license: License) -> Any:
-        return license.ends_at
+    def ends(self, license: License) -> str | None:
+        return decisions.end_in_words(license.ends_at) if license.ends_at else None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("licenses.add_license")

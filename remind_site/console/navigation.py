@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 
 def _may(*permissions: str) -> Callable[[HttpRequest], bool]:
@@ -17,7 +18,19 @@ def _list(title: str, icon: str, model: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link, "permission": _may(f"{app}.view_{name}")}
 
 
-def sections(request: HttpRequest) -> list[dict[str, Any]]:
+def title_of(model: type[Model]) -> str:
+    """What the list of a model is called: as in the sidebar, so that people know where they are."""
+    meta = model._meta
+    link = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+    return titles().get(link, str(meta.verbose_name_plural).capitalize())
+
+
+def titles() -> dict[str, str]:
+    """What the page at an address is called."""
+    return {str(item["link"]): item["title"] for section in sections() for item in section["items"]}
+
+
+def sections(request: HttpRequest | None = None) -> list[dict[str, Any]]:
     """The sidebar, as unfold wants it."""
     return [
         {

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -32,7 +33,7 @@ class UserAdmin(DjangoUserAdmin, KeptAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     hint = "Roles are the groups Support, Billing and Auditor. 'Staff status' opens the console at all."
-    list_display = ["username", "email", "is_staff", "is_superuser", "is_active", "last_login"]
+    list_display = ["username", "email", "roles", "is_staff", "is_superuser", "is_active", "last_login"]
     list_filter = ["is_staff", "groups"]
     filter_horizontal = ()
     fieldsets = (
@@ -44,6 +45,20 @@ class UserAdmin(DjangoUserAdmin, KeptAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_superuser)  # whoever could change staff could become anybody
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display
+    def roles(self, user: User) -> str:
+        return ", ".join(sorted(group.name for group in user.groups.all()))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The password stands only before those who may set a new one."""
+        if obj is None or self.has_change_permission(request, obj):
+            return super().get_fieldsets(request, obj)
+        (_, who), *rest = self.fieldsets
+        return ((None, {"fields": tuple(name for name in who["fields"] if name != "password")}), *rest)
 
     # They are never deleted: their name stands in the audit trail. Untick 'active'.
 

@@ -7,9 +7,10 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
 
-APPS = ("licenses", "billing", "remind_site", "django_q")
+READ = ("licenses", "billing", "remind_site", "django_q")  # by every role
+APPS = (*READ, "auth")
 
-# Everything can be read by every role; the queue's pages too, since the home links to tasks that failed.
+# All else can be read by every role; the queue's pages too, since the home links to tasks that failed.
 SUPPORT = {
     "licenses": ["add_license", "change_license", "add_licensetoken", "change_licensetoken"],
     "billing": ["add_bonusgrant", "change_mail", "change_webhookevent", "change_errand"],
@@ -20,7 +21,8 @@ BILLING = {
         *SUPPORT["billing"], "add_usagerecord", "add_modelprice", "add_planprice", "change_planprice",
     ],
 }  # fmt: skip
-ROLES: dict[str, dict[str, list[str]]] = {"Support": SUPPORT, "Billing": BILLING, "Auditor": {}}
+AUDITOR = {"auth": ["view_user", "view_group"]}  # who may do what is part of what is audited
+ROLES: dict[str, dict[str, list[str]]] = {"Support": SUPPORT, "Billing": BILLING, "Auditor": AUDITOR}
 
 
 def install(using: str = "default", **kwargs: Any) -> None:
@@ -35,6 +37,6 @@ def install(using: str = "default", **kwargs: Any) -> None:
         group.permissions.set(
             permission
             for permission in known.select_related("content_type")
-            if permission.codename.startswith("view_")
+            if (permission.content_type.app_label in READ and permission.codename.startswith("view_"))
             or permission.codename in allowed.get(permission.content_type.app_label, [])
         )

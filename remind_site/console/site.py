@@ -107,6 +107,12 @@ class Console(UnfoldAdminSite):
 
         return actions.possible(request, subject)
 
+    def title_of(self, model: Any) -> str:
+        """What the list of a model is called."""
+        from remind_site.console import navigation
+
+        return navigation.title_of(model)
+
     @property
     def most_at_once(self) -> int:
         """How many rows of a list an action takes."""

@@ -3,6 +3,7 @@
 Runs inside `manage.py shell` of the service under test: `from tests.browser.seed import seed; seed()`.
 """
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from billing import rollups
 from billing.models import (
     DailyRefusals,
     DailySpend,
+    Errand,
     Mail,
     ModelPrice,
     MonthlyUsage,
@@ -24,8 +26,11 @@ from billing.models import (
     WebhookEvent,
 )
 from billing.months import month_of
+from billing.paddle import events
 from licenses import lifecycle
 from licenses.models import License, Plan
+from remind_site.models import BackupRun
+from tests.paddle import Life
 
 PASSWORD = "correct horse battery"
 KEY = "3132333435363738393031323334353637383930"  # of every second factor; RFC 6238's
@@ -42,6 +47,8 @@ def seed() -> None:
     licenses = [_license(number) for number in range(12)]
     _use(licenses)
     _troubles(licenses)
+    _payments()
+    _behind_the_scenes()
     rollups.rebuild()
 
 
@@ -127,4 +134,34 @@ def _troubles(licenses: list[License]) -> None:
         subject="sub_01hv8x29kz0t586xy6zn1a62ny", occurred_at=datetime.now(UTC), state="flagged", tries=1,
         body=f'{{"data": {{"items": [{{"price": {{"id": "pri_new"}}}}], "url": "https://buyer.example/{"x" * 90}"}}}}',
         note="The price pri_new is not known. Add it under 'Prices at Paddle'.",
+    )  # fmt: skip
+
+
+def _payments() -> None:
+    """One who pays, one who got half of it back, and one who got all of it back."""
+    for number, (price, cents, back) in enumerate(
+        [("pri_pro", 1500, 0), ("pri_team", 4900, 2450), ("pri_pro", 1500, 1500)]
+    ):
+        life = Life(price, email=f"payer{number}@example.com")
+        told = [life.customer(), life.created(), life.completed(cents)]
+        if back:
+            told.append(life.adjusted("refund", amount=back, kind="full" if back == cents else "partial"))
+        for event in told:
+            events.store(json.dumps(event))
+    events.process_due()
+    Mail.objects.filter(state="waiting").update(state="done", done_at=timezone.now(), sent_to="payer@example.com")
+
+
+def _behind_the_scenes() -> None:
+    now = timezone.now()
+    Errand.objects.create(kind="fetch_customer", subject="ctm_01hv8x29kz0t586xy6zn1a62ny", state="done", done_at=now)
+    for days in (2, 1):
+        began = now - timedelta(days=days)
+        BackupRun.objects.create(
+            kind="backup", name=f"remind-{began:%Y%m%d}", started_at=began, ended_at=began + timedelta(seconds=9),
+            ok=True, bytes=1_234_567,
+        )  # fmt: skip
+    BackupRun.objects.create(
+        kind="verify", name=f"remind-{now:%Y%m%d}", started_at=now - timedelta(hours=1), ended_at=now, ok=False,
+        detail="The newest backup can't be read: the key does not open it.",
     )  # fmt: skip

@@ -16,7 +16,13 @@ PAGES = [
     "/admin/billing/planprice/add/", "/admin/act/correct-price/1/",
     "/admin/billing/modelprice/", "/admin/billing/modelprice/add/", "/admin/billing/dailyusage/",
     "/admin/billing/dailyspend/", "/admin/remind_site/login/", "/admin/recovery-codes/", "/admin/auth/user/",
-    "/admin/auth/user/1/change/", "/admin/auth/group/", "/admin/password_change/",
+    "/admin/auth/user/1/change/", "/admin/auth/group/", "/admin/auth/group/1/change/",
+    "/admin/password_change/", "/admin/licenses/license/4/change/", "/admin/licenses/license/13/change/",
+    "/admin/licenses/auditevent/1/change/", "/admin/act/issue-token/2/", "/admin/act/change-plan/2/",
+    "/admin/act/change-limits/2/", "/admin/act/change-email/2/", "/admin/act/reset-second-factor/2/",
+    "/admin/billing/subscription/1/change/", "/admin/billing/payment/1/change/", "/admin/billing/planprice/1/change/",
+    "/admin/billing/idempotencykey/", "/admin/billing/operatornotice/", "/admin/remind_site/backuprun/",
+    "/admin/django_q/failure/", "/admin/django_q/schedule/",
 ]  # fmt: skip
 OPEN = ["/admin/login/", "/admin/nowhere/", "/api/v1/checkout/free", "/api/v1/checkout/nothing", "/pay"]
 LOOKS = [(1280, "light"), (360, "dark")]

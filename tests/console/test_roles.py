@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.test import Client
 from django.utils import timezone
 
 from billing import mails
@@ -82,8 +83,32 @@ def test_every_page_opens_for_every_role(role, as_role, one_of_each):
         assert client.get(path).status_code == 200, path
     for model, row in one_of_each.items():
         path = f"/admin/{model._meta.app_label}/{model._meta.model_name}/{row.pk}/change/"
-        expected = 403 if model is get_user_model() else 200
+        expected = 403 if model is get_user_model() and role != "Auditor" else 200
         assert client.get(path).status_code == expected, path
+
+
+def test_an_auditor_sees_who_may_do_what_and_changes_nothing_of_it(as_role):
+    victim = get_user_model().objects.create_user("victim", password="long-enough-1", is_staff=True)
+    victim.groups.add(Group.objects.get(name="Billing"))
+    auditor = as_role("Auditor")
+    row = auditor.get("/admin/auth/user/").text.partition("victim")[2].partition("</tr>")[0]
+    assert "Billing" in row
+    page = auditor.get(f"/admin/auth/user/{victim.pk}/change/")
+    assert page.status_code == 200
+    assert "password" not in page.text.lower().replace("change password", "")
+    assert 'name="_save"' not in page.text
+    assert auditor.get(f"/admin/auth/group/{victim.groups.get().pk}/change/").status_code == 200
+    for path in (f"{victim.pk}/change/", f"{victim.pk}/password/", "add/"):
+        assert auditor.post(f"/admin/auth/user/{path}", {"username": "other"}).status_code == 403, path
+
+
+def test_a_refusal_says_which_role_does_not_reach(as_role, staff):
+    assert "with your role (Support)" in as_role("Support").get("/admin/auth/user/").text
+    nobody = get_user_model().objects.create_user("nobody", is_staff=True)
+    client = Client()
+    client.force_login(nobody)
+    assert "without a role" in client.get("/admin/auth/user/").text
+    assert "Nobody may do that" in staff.get("/admin/licenses/auditevent/add/").text
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -35,6 +35,12 @@ for number in range(%d):
 HIGH_LIMITS = {"RATE_LIMIT_REQUESTS": "999999999"}  # limits are counted, and refuse nobody
 
 
+class Deployed(Service):
+    """The service with only what is deployed beside it, as `make` installs it."""
+
+    python = str(ROOT / ".venv-deployed" / "bin" / "python")
+
+
 class World:
     """Everything that runs; `close` ends it."""
 
@@ -63,7 +69,7 @@ class World:
 
     def service(self, database: Database | None = None, **env: str) -> Service:
         """The service as deployed: gunicorn, the checked-in configuration, every middleware."""
-        service = Service(
+        service = Deployed(
             database or self.template.copy(),
             self.folder,
             set(),
@@ -83,7 +89,7 @@ class World:
     def bare(self) -> tuple[int, int]:
         """`tests.load.bare` under the same configuration: its port, and the pid of its first process."""
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "tests.load.bare"]
+        command = [Deployed.python, "-m", "gunicorn", "tests.load.bare"]
         process = self.start(
             command, "bare", BIND=f"127.0.0.1:{port}", WEB_CONCURRENCY="2", REDIS_URL=self.valkey.connection_url
         )

@@ -59,7 +59,7 @@ class Command(BaseCommand):
                 f"  suspended {found.suspended_at:%Y-%m-%d %H:%M} by {found.suspended_by}: {found.suspension_reason}"
             )
         self.stdout.write(f"  from {found.starts_at:%Y-%m-%d} to {_day(found.ends_at)}")
-        self.stdout.write(f"  {found.monthly_quota} suggestions a month, {found.rate_limit} requests a minute")
+        self.stdout.write(f"  quota: {found.monthly_quota} a month, rate: {found.rate_limit} a minute")
         self.stdout.write("Tokens:")
         for token in found.tokens.all():
             self.stdout.write(f"  {token.pk}  {token.prefix}…  {_token_state(token)}  {token.label}")
