@@ -52,7 +52,6 @@ from billing.models import (
 )
 from licenses.admin import CatalogAdmin, CatalogForm, Days, OfLicense, ReadOnlyAdmin, confirmation, counted, whose
 from licenses.errors import Invalid
-from licenses.models import Plan
 
 LONGEST_AHEAD = timedelta(days=366)
 RECENT = 31  # days of the ledger that are shown where nothing narrows it
@@ -399,7 +398,7 @@ class PlanPriceAdmin(CatalogAdmin):
 
     @transaction.atomic
     def save_model(self, request: HttpRequest, obj: PlanPrice, form: Any, change: bool) -> None:
-        Plan.objects.select_for_update(no_key=True).get(pk=obj.plan_id)  # two prices for one plan take turns
+        sales.hold_prices()
         for other in sales.offered_beside(obj):
             other.is_offered = False
             other.save(update_fields=["is_offered"])

@@ -124,12 +124,10 @@ def losing_plans() -> list[tuple[Plan, int, int]]:
 
 
 def old_prices() -> list[ModelPrice]:
-    """The prices in force that nobody has looked at for 90 days; `local` costs nothing, so it grows no older."""
+    """The price in force of the configured model, where nobody has looked at it for 90 days."""
     now = timezone.now()
-    in_force: dict[str, ModelPrice] = {}
-    for price in ModelPrice.objects.filter(valid_from__lte=now).exclude(model="local").order_by("valid_from"):
-        in_force[price.model] = price
-    return [price for price in in_force.values() if now - price.valid_from > OLD_PRICE]
+    prices = ModelPrice.objects.filter(valid_from__lte=now, model=settings.OPENAI_MODEL)
+    return [price for price in prices.order_by("-valid_from")[:1] if now - price.valid_from > OLD_PRICE]
 
 
 def budget_today() -> tuple[Decimal, Decimal] | None:

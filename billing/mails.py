@@ -197,6 +197,16 @@ def _context(mail: Mail) -> dict[str, Any]:
     }
 
 
+def why_obsolete(mail: Mail) -> str:
+    """Why a mail would not leave, since it is no longer so; empty where it would."""
+    try:
+        if mail.license is not None:
+            _check_still_true(mail, mail.license, quota.state_of(mail.license))
+    except Obsolete as obsolete:
+        return str(obsolete)
+    return ""
+
+
 def _check_still_true(mail: Mail, license: License, state: quota.QuotaState) -> None:
     decision = decide(license, timezone.now())
     match mail.kind:

@@ -23,15 +23,16 @@ SUMS = ("charged_cents", "provider_cost_usd", "input_tokens", "output_tokens")
 
 
 def refresh(now: datetime | None = None, most: int | None = None) -> int:
-    """Sum up today and what days before it are not final; says how many days. Cheap where that was just done.
+    """Sum up today and what days before it are not final; says how many days.
 
     Args:
         now: aware; the moment itself where left out.
-        most: so many days at once, the oldest first; without an end where left out.
+        most: so many days at once, today and then the oldest, and none where today was just done; where left out,
+            all of them.
     """
     now = now or timezone.now()
     newest = DailyUsage.objects.filter(day=now.date()).aggregate(as_of=Max("as_of"))["as_of"]
-    if newest is not None and now - newest < FRESH:
+    if most is not None and newest is not None and now - newest < FRESH:
         return 0
     return _sum_up(islice(_unfinished(now), most), now)
 
@@ -55,10 +56,11 @@ def differences() -> Iterator[str]:
 
 
 def _unfinished(now: datetime) -> Iterator[date]:
-    """The days that are not final, and those that nobody summed up yet."""
-    yield from list(DailyUsage.objects.filter(is_final=False).order_by("day").values_list("day", flat=True).distinct())
-    newest = DailyUsage.objects.aggregate(day=Max("day"))["day"]
-    yield from _days(newest + timedelta(days=1) if newest else _first_day() or now.date(), now.date())
+    """Today, and then the days that are not final, or that nobody summed up yet: the oldest first."""
+    today = now.date()
+    yield today
+    final = set(DailyUsage.objects.filter(is_final=True).values_list("day", flat=True).distinct())
+    yield from (day for day in _days(_first_day() or today, today) if day != today and day not in final)
 
 
 def _sum_up(days: Iterator[date], now: datetime) -> int:

@@ -120,6 +120,11 @@ def bought_by(price: PlanPrice) -> list[Subscription]:
     return [one for one in known.iterator() if price.price_id in [*one.price_ids, *one.former_price_ids]]
 
 
+def hold_prices() -> None:
+    """Nobody else says what is offered, for the rest of the transaction."""
+    list(Plan.objects.select_for_update(no_key=True).order_by("pk"))
+
+
 @transaction.atomic
 def correct_price(price: PlanPrice, plan: Plan, interval: str, *, because: str) -> list[str]:
     """Say anew what a price buys. Whatever was bought by it follows: licenses change their plan, owners are mailed.
@@ -129,7 +134,7 @@ def correct_price(price: PlanPrice, plan: Plan, interval: str, *, because: str) 
     Returns:
         What a person should look at, in words.
     """
-    list(Plan.objects.select_for_update(no_key=True).filter(pk__in=[price.plan_id, plan.pk]).order_by("pk"))
+    hold_prices()
     price.plan, price.interval = plan, interval
     price.is_offered = price.is_offered and not offered_beside(price).exists()
     price.save(update_fields=["plan", "interval", "is_offered"])

@@ -93,6 +93,8 @@ class ConsoleAdmin(ModelAdmin):
                 request, {"title": self.admin_site.title_of(self.model), **(extra_context or {})}
             )
         except (ValueError, OverflowError, DataError):
+            if not request.GET:  # nothing was filtered by: a bug
+                raise
             return self._plain_list(request, "These filters can't be read. Please choose them anew.")
 
     def _plain_list(self, request: HttpRequest, problem: str) -> HttpResponse:
@@ -115,7 +117,7 @@ class KeptAdmin(ConsoleAdmin):
 
     def record(self, request: HttpRequest, obj: Any, changes: dict[str, list[Any]], reason: str = "") -> None:
         """The line in the audit trail."""
-        about = f"{_name_of(obj)}{obj}"
+        about = f"{name_of(obj)}{obj}"
         lifecycle.record(
             self.trail_action, license=None, by=staff(request), reason=reason, about=about, changes=changes
         )
@@ -190,7 +192,7 @@ class CatalogAdmin(KeptAdmin):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def _what_happened(self, row: Any) -> str:
-        event = AuditEvent.objects.filter(action=self.trail_action, about__startswith=_name_of(row)).first()
+        event = AuditEvent.objects.filter(action=self.trail_action, about__startswith=name_of(row)).first()
         who = f" by {event.by} at {event.at:%H:%M} UTC ({event.reason})" if event else ""
         return f"Since you opened this form, it was changed{who}. Nothing of yours was done; below is what holds now."
 
@@ -206,7 +208,8 @@ def state_of(row: Any) -> str:
     return hashlib.sha256("\x00".join(values).encode()).hexdigest()
 
 
-def _name_of(row: Any) -> str:
+def name_of(row: Any) -> str:
+    """How the audit trail's `about` begins for a row without a license."""
     return f"{row._meta.verbose_name} {row.pk}: "
 
 

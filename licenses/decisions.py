@@ -63,7 +63,7 @@ def decide(license: License, now: datetime, token: LicenseToken | None = None) -
 
 
 def with_decision(licenses: "QuerySet[License]", now: datetime) -> "QuerySet[License]":
-    """The same decision for many licenses at once, by the database: `.ends` and `.decision`, tokens apart.
+    """The same decision for many licenses at once, by the database: `.decision`, tokens apart, and `ends` to filter by.
 
     For lists and counts; a test holds it against `decide`.
     """
@@ -83,6 +83,12 @@ def with_decision(licenses: "QuerySet[License]", now: datetime) -> "QuerySet[Lic
         output_field=CharField(),
     )
     return licenses.alias(ends=ends).annotate(decision=decision)
+
+
+def ends_by(moment: datetime) -> Q:
+    """Of licenses `with_decision`: those that may act now and end by then, unless a renewal is what ends them."""
+    renews = Q(paid_plan__isnull=False, paid_ending=Ending.NOT_RENEWED)
+    return Q(decision=Decision.ACTIVE, ends__lte=moment) & ~renews
 
 
 def require_active(license: License, now: datetime, token: LicenseToken) -> None:

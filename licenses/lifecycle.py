@@ -172,9 +172,11 @@ def change_plan(license: License, plan: Plan, *, by: str, reason: str = "") -> N
     if locked.plan == plan:
         raise NotPossible(f"This license is on {plan.name} already.")
     before, locked.plan = locked.plan, plan
-    locked.plan_is_kept = locked.paid_plan_id is not None
+    was_kept, locked.plan_is_kept = locked.plan_is_kept, locked.paid_plan_id is not None
     locked.save(update_fields=["plan", "plan_is_kept"])
-    _record(locked, Action.PLAN_CHANGED, by, reason, {"plan": [before.slug, plan.slug]})
+    changes: dict[str, list[Any]] = {"plan": [before.slug, plan.slug]}
+    changes["plan_is_kept"] = [was_kept, locked.plan_is_kept]
+    _record(locked, Action.PLAN_CHANGED, by, reason, changes)
 
 
 @transaction.atomic
@@ -189,7 +191,8 @@ def follow_paid_plan(license: License, *, by: str, reason: str = "") -> None:
         raise NotPossible("The plan of this license was not chosen against what is paid for.")
     before, locked.plan, locked.plan_is_kept = locked.plan, locked.paid_plan, False
     locked.save(update_fields=["plan", "plan_is_kept"])
-    _record(locked, Action.PLAN_CHANGED, by, reason, {"plan": [before.slug, locked.plan.slug]})
+    changes: dict[str, list[Any]] = {"plan": [before.slug, locked.plan.slug], "plan_is_kept": [True, False]}
+    _record(locked, Action.PLAN_CHANGED, by, reason, changes)
 
 
 @transaction.atomic
@@ -218,22 +221,29 @@ def set_payments(
         ending: why it ends then, an `Ending`.
     """
     locked = hold(license)
-    before = {"plan": locked.paid_plan, "paid_until": locked.paid_until, "ending": locked.paid_ending}
-    after = {"plan": plan, "paid_until": until, "ending": ending}
-    changes = {
-        name: [value and str(value), after[name] and str(after[name])]
-        for name, value in before.items()
-        if value != after[name]
-    }
-    follows = plan is not None and not locked.plan_is_kept and locked.plan != plan
-    if not changes and not follows:
-        return locked
+    before = _paid(locked)
+    plan_before = locked.plan.slug
     locked.paid_plan, locked.paid_until, locked.paid_ending = plan, until, ending
-    if follows and plan is not None:
+    if plan is not None and not locked.plan_is_kept:
         locked.plan = plan
+    after = {**_paid(locked), "plan": locked.plan.slug}
+    changes = {
+        name: [value, after[name]] for name, value in {**before, "plan": plan_before}.items() if value != after[name]
+    }
+    if not changes:
+        return locked
     locked.save(update_fields=["paid_plan", "paid_until", "paid_ending", "plan"])
     _record(locked, Action.PAYMENTS_CHANGED, by, reason, changes)
     return locked
+
+
+def _paid(license: License) -> dict[str, Any]:
+    """What payments say of a license, for the audit trail."""
+    return {
+        "paid_plan": license.paid_plan.slug if license.paid_plan else None,
+        "paid_until": license.paid_until and str(license.paid_until),
+        "ending": license.paid_ending,
+    }
 
 
 @transaction.atomic

@@ -8,8 +8,8 @@ from licenses.models import AuditEvent
 
 NAMES = {  # of what is kept, where its own would not be understood
     "expires_at": "end",
-    "paid_until": "paid until",
-    "ending": "why payments ended",
+    "ending": "why payments end it",
+    "plan_is_kept": "plan chosen by staff",
     "sends_notices": "notices by mail",
     "charge_cents": "charge in US cents",
     "price_cents": "price in US cents",

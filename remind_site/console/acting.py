@@ -9,22 +9,24 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+import structlog
 from django.contrib import admin, messages
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Max, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from licenses import lifecycle
-from licenses.admin import is_number, staff
+from licenses.admin import is_number, name_of, staff, state_of
 from licenses.lifecycle import NotPossible
 from licenses.models import AuditEvent
 from remind_site.console import customer
-from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Unsure, Who, in_bulk, license_of
+from remind_site.console.actions import BY_SLUG, Action, Done, ReasonForm, Unsure, Who, hold, in_bulk, license_of
+
+logger = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 100
 BULK_SECONDS = 20  # of one request, before which a browser or a proxy gives up; what is left then is said
@@ -75,11 +77,13 @@ def on_one(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def on_many(request: HttpRequest, slug: str) -> HttpResponse:
     """What a list's bulk action leads to: one form for all chosen rows, then a message with the counts."""
     action, model = _allowed_on_rows(request, slug)
+    if not action.in_bulk:
+        raise Http404
     rows = list(_with_license(model).filter(pk__in=_chosen(request)))
     if request.method != "POST" or not rows:
         messages.error(request, "Choose some rows of the list first.")
         return redirect(_list_of(model))
-    form = action.form(request.POST, subject=rows[0])
+    form = action.form(request.POST)
     if not form.is_valid():
         return _bulk_page(request, action, form, rows)
     _do_all(request, action, form, rows)
@@ -101,7 +105,7 @@ def _opener(action: Action) -> Any:
             problem = f"{MOST_AT_ONCE} at most at once. Narrow the list by its filters, or tick a page at a time."
             model_admin.message_user(request, problem, messages.ERROR)
             return None
-        return _bulk_page(request, action, action.form(subject=chosen[0]), chosen)
+        return _bulk_page(request, action, action.form(), chosen)
 
     return open_form
 
@@ -118,6 +122,18 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
         messages.error(request, _sent_before(request, None) or UNREADABLE)
         return
     told: list[str] = []
+    try:
+        _do_each(request, action, form, rows, told)
+    finally:  # whatever ended it, what was done is said
+        _note_end(request)
+        level = messages.SUCCESS if len(told) == len(rows) else messages.WARNING
+        more = f" And {len(told) - TOLD_ONE_BY_ONE} more." if len(told) > TOLD_ONE_BY_ONE else ""
+        each = " ".join(told[:TOLD_ONE_BY_ONE])
+        messages.add_message(request, level, f"{action.label}: done for {len(told)} of {len(rows)}. {each}{more}")
+
+
+def _do_each(request: HttpRequest, action: Action, form: ReasonForm, rows: list[Any], told: list[str]) -> None:
+    """Row by row, each in a transaction of its own; `told` gets a sentence for each that is done."""
     ours: dict[tuple[Any, str], str] = {}  # a license and the event its rows were shown for: the last one of ours since
     until = monotonic() + BULK_SECONDS
     for tried, row in enumerate(rows):
@@ -135,11 +151,11 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
             told.append(done.message)
         except NotPossible as error:
             messages.warning(request, f"{row}: {error}")
-    _note_end(request)
-    level = messages.SUCCESS if len(told) == len(rows) else messages.WARNING
-    more = f" And {len(told) - TOLD_ONE_BY_ONE} more." if len(told) > TOLD_ONE_BY_ONE else ""
-    each = " ".join(told[:TOLD_ONE_BY_ONE])
-    messages.add_message(request, level, f"{action.label}: done for {len(told)} of {len(rows)}. {each}{more}")
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("bulk_action_cut_short", action=action.slug, error=type(error).__name__)
+            left = len(rows) - tried - 1
+            messages.warning(request, f"{row}: the database did not do it. {left} after it were not tried.")
+            break
 
 
 def _try(request: HttpRequest, action: Action, subject: Any, form: ReasonForm) -> Done | None:
@@ -174,9 +190,7 @@ def _carry_out(request: HttpRequest, action: Action, subject: Any, form: ReasonF
 @transaction.atomic
 def _do(request: HttpRequest, action: Action, subject: Any, form: ReasonForm, seen: str) -> Done:
     if subject is not None:
-        license = license_of(subject)
-        if license is not None:
-            lifecycle.hold(license)  # others wait until we are through
+        hold(subject)
         subject.refresh_from_db()
         _refuse_if_changed(subject, seen)
     return action.do(subject, form.cleaned_data, _who(request, form))
@@ -219,11 +233,15 @@ def _sent_before(request: HttpRequest, subject: Any) -> str | None:
 
 
 def _state(subject: Any, events: dict[Any, int] | None = None) -> str:
-    """What a form was shown for: the license's last audit event, and how far the row was where it has a state."""
+    """What a form was shown for: the last audit event, and how far the row was where it has a state.
+
+    The event is the license's. A row that belongs to none is told by all its values; its event only says since when.
+    """
     license = license_of(subject)
     events = _last_events([subject]) if events is None else events
-    number = events.get(license.pk, 0) if license is not None else 0
-    return f"{number}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
+    if license is None:
+        return f"{events[None]}-{state_of(subject)}"
+    return f"{events.get(license.pk, 0)}-{getattr(subject, 'state', '')}-{getattr(subject, 'tries', '')}"
 
 
 def _last_event(subject: Any) -> str:
@@ -232,10 +250,13 @@ def _last_event(subject: Any) -> str:
 
 
 def _last_events(rows: list[Any]) -> dict[Any, int]:
-    """The number of the last audit event of each license that these rows belong to."""
-    numbers = {license.pk for license in map(license_of, rows) if license is not None}
-    events = AuditEvent.objects.filter(license__in=numbers).order_by().values("license")
-    return dict(events.annotate(last=Max("pk")).values_list("license", "last"))
+    """The number of the last audit event of each license that these rows belong to; under None, that of them all."""
+    licenses = [license_of(row) for row in rows]
+    events = AuditEvent.objects.filter(license__in={one.pk for one in licenses if one is not None}).order_by()
+    numbers: dict[Any, int] = dict(events.values("license").annotate(last=Max("pk")).values_list("license", "last"))
+    if None in licenses:
+        numbers[None] = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return numbers
 
 
 def _shown_for(request: HttpRequest, name: str, subject: Any) -> str:
@@ -244,15 +265,21 @@ def _shown_for(request: HttpRequest, name: str, subject: Any) -> str:
 
 
 def _refuse_if_changed(subject: Any, seen: str) -> None:
-    if seen != _state(subject):
+    now = _state(subject)
+    if license_of(subject) is None:  # what else was done since is not about it
+        seen_values, now_values = seen.partition("-")[2], now.partition("-")[2]
+    else:
+        seen_values, now_values = seen, now
+    if seen_values != now_values:
         raise NotPossible(_what_happened(subject, seen))
 
 
 def _what_happened(subject: Any, seen: str) -> str:
     number = seen.partition("-")[0]
-    since = int(number) if is_number(number) else 0
     license = license_of(subject)
-    events = AuditEvent.objects.filter(license=license, pk__gt=since) if license else AuditEvent.objects.none()
+    events = AuditEvent.objects.filter(license=license, pk__gt=int(number) if is_number(number) else 0)
+    if license is None:
+        events = events.filter(about__startswith=name_of(subject))
     told = "; ".join(
         f"{event.get_action_display()} by {event.by} at {event.at:%H:%M} UTC"
         + (f" ({event.reason})" if event.reason else "")

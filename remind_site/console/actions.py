@@ -1,5 +1,6 @@
-"""Everything that staff can do, as data: on what, who may, what the form asks for, and which function of `licenses`
-or `billing` does it. `acting` shows the forms and carries it out; every action asks for a reason.
+"""Everything that staff can do to customers, the books and what waits, as data: on what, who may, what the form asks
+for, and which function of `licenses` or `billing` does it. `acting` shows the forms and carries it out; every action
+asks for a reason. Plans, prices and staff are changed on their own pages.
 """
 
 from collections.abc import Callable
@@ -199,7 +200,8 @@ class PlanForm(ReasonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["plan"].help_text = "Their plan now stands above."
+        if self.subject is not None:
+            self.fields["plan"].help_text = "Their plan now stands above."
 
 
 class ExtendForm(ReasonForm):
@@ -297,7 +299,7 @@ class CorrectForm(ReasonForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["cents"].help_text = f"This entry charged {self.subject.charge_cents}."
+        self.fields["cents"].help_text = f"This entry charged {counted(self.subject.charge_cents, 'cent')}."
 
     def now(self) -> dict[str, Any]:
         return {"cents": self.subject.charge_cents, "gives_back_unit": True}
@@ -305,7 +307,9 @@ class CorrectForm(ReasonForm):
     def clean_cents(self) -> int:
         cents: int = self.cleaned_data["cents"]
         if cents > self.subject.charge_cents:
-            raise forms.ValidationError(f"The entry charged {self.subject.charge_cents}; more can't be taken back.")
+            raise forms.ValidationError(
+                f"The entry charged {counted(self.subject.charge_cents, 'cent')}; more can't be taken back."
+            )
         return cents
 
 
@@ -508,6 +512,8 @@ def _send_again(mail: Mail, values: Values, who: Who) -> Done:
         _refuse_unless_active(mail.license)
         mails.send_token_again(mail, mail.license, **who)
         return Done(f"A mail with a new token will leave for {mail.license.email} within a minute.")
+    if obsolete := mails.why_obsolete(mail):
+        raise NotPossible(f"It would say what is no longer so: {obsolete}")
     outbox.try_again(mail)
     _note(AuditEvent.Action.MAIL_QUEUED, mail, mail.license, who)
     return Done(f"'{mail}' will leave within a minute.")
@@ -521,6 +527,8 @@ def _cancel_mail(mail: Mail, values: Values, who: Who) -> Done:
 
 
 def _try_again(row: ToDo, values: Values, who: Who) -> Done:
+    if isinstance(row, Errand) and not _is_not_done(row):
+        raise NotPossible(_why_not_again(row))
     try:
         with transaction.atomic():
             outbox.try_again(row)
@@ -611,6 +619,10 @@ def _flagged(row: ToDo) -> bool:
     return row.state == State.FLAGGED
 
 
+def _is_not_done(row: ToDo) -> bool:
+    return row.state != State.DONE
+
+
 def _usable(token: LicenseToken) -> bool:
     return token.is_usable(timezone.now())
 
@@ -660,6 +672,10 @@ def _moment(at: datetime) -> str:
 
 def _why_not_wait(row: ToDo) -> str:
     return f"It no longer waits: it is '{row.get_state_display()}'{_note_of(row)}"
+
+
+def _why_not_again(row: ToDo) -> str:
+    return f"It is done{_note_of(row)} What it asked of Paddle may no longer be wanted."
 
 
 def _why_not_close(row: ToDo) -> str:
@@ -772,7 +788,8 @@ ACTIONS = [
     Action("change-notes", "Edit notes", License, CHANGE, NotesForm, _change_notes, "Seen by staff only."),
     Action(
         "rotate-token", "Rotate", LicenseToken, CHANGE_TOKEN, RotateForm, _rotate,
-        "A new token in its place; the old one goes on for a day.", fits=_usable, why_not=_ended_token,
+        "A new token in its place; the old one goes on for a day, whether a mail with the new one arrives or not.",
+        fits=_usable, why_not=_ended_token,
     ),
     Action(
         "revoke-token", "Revoke", LicenseToken, CHANGE_TOKEN, ReasonForm, _revoke,
@@ -803,7 +820,7 @@ ACTIONS = [
     ),
     Action(
         "run-errand", "Try again", Errand, "billing.change_errand", ReasonForm, _try_again,
-        "Asks Paddle once more.", in_bulk=True,
+        "Asks Paddle once more.", fits=_is_not_done, why_not=_why_not_again, in_bulk=True,
     ),
     Action(
         "close-errand", "A person has seen to it", Errand, "billing.change_errand", ReasonForm, _see_to,
@@ -854,6 +871,15 @@ def in_bulk(request: HttpRequest, model: type[Model]) -> list[Action]:
         for action in ACTIONS
         if action.on is model and action.in_bulk and request.user.has_perm(action.permission)
     ]
+
+
+def hold(subject: Any) -> None:
+    """Whoever else would change this waits, for the rest of the transaction."""
+    license = license_of(subject)
+    if license is not None:
+        lifecycle.hold(license)
+    elif isinstance(subject, PlanPrice):
+        sales.hold_prices()
 
 
 def license_of(subject: Any) -> License | None:

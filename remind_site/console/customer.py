@@ -14,7 +14,7 @@ from django.utils import timezone
 from billing import money, quota
 from billing.models import Adjustment, DailyRefusals, Mail, Payment, Subscription, UsageRecord
 from licenses.admin import counted
-from licenses.decisions import Decision, decide, in_words
+from licenses.decisions import decide, in_words
 from licenses.models import AuditEvent, License, LicenseToken
 from remind_site.console import actions
 
@@ -36,8 +36,7 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
         **admin.site.each_context(request),
         "title": f"License {license.pk}",
         "license": license,
-        "decision": (decision := decide(license, now)),
-        "may_act": decision is Decision.ACTIVE,
+        "decision": decide(license, now),
         "in_words": in_words(license, now),
         "actions": actions.possible(request, license),
         "quota": _quota(license),
@@ -106,7 +105,7 @@ def _entries(request: HttpRequest, license: License) -> list[tuple[Any, list[act
 
 def _refusals(license: License) -> list[Any]:
     """What the API refused this license in the last 30 days, by code."""
-    since = timezone.now().date() - timedelta(days=30)
+    since = timezone.now().date() - timedelta(days=29)  # today is one of the 30
     rows = DailyRefusals.objects.filter(license_number=license.pk, day__gte=since).order_by()
     return list(rows.values("code").annotate(total=Sum("count")).order_by("-total"))
 

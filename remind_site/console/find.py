@@ -14,14 +14,15 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 
-from billing.models import Adjustment, Customer, Payment, Subscription, WebhookEvent
+from billing.models import Adjustment, Customer, Payment, Subscription, UsageRecord, WebhookEvent
 from licenses import tokens
 from licenses.decisions import with_decision
 from licenses.models import License, LicenseToken
 from remind_site.console import actions
 
 MOST = 50
-REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+# What looks like one; clients may choose any.
+REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WAYS = {  # from a license to an id of Paddle's, by how that begins
     "ctm": ("customer__paddle_id", "subscriptions__customer__paddle_id"),
     "sub": ("subscriptions__paddle_id",),
@@ -60,16 +61,22 @@ def matches(term: str) -> "QuerySet[License]":
     licenses = License.objects.all()
     number = re.sub(r"^(license)?\s*#?\s*", "", term, flags=re.IGNORECASE)
     if number.isdecimal() and number.isascii() and len(number) < 19:
-        return licenses.filter(pk=int(number))
+        return licenses.filter(pk__in=[int(number), *_by_request(term)])
     if tokens.is_well_formed(term):
         return licenses.filter(tokens__digest=tokens.digest(term))
     if beginning := tokens.beginning(term):
         return licenses.filter(pk__in=License.objects.filter(tokens__prefix__startswith=beginning).values("pk"))
     if PADDLE_ID.fullmatch(term):
         return licenses.filter(pk__in=_by_paddle_id(_subject_of(term.lower())))
-    if REQUEST_ID.fullmatch(term):
-        return licenses.filter(pk__in=License.objects.filter(usage_records__request_id=term).values("pk"))
+    if "@" not in term and (asked := _by_request(term)):
+        return licenses.filter(pk__in=asked)
     return licenses.filter(email__icontains=term)
+
+
+def _by_request(request_id: str) -> list[int]:
+    """The numbers of the licenses that asked with this id, which a client may choose as it likes."""
+    entries = UsageRecord.objects.filter(request_id=request_id).values_list("license_id", flat=True)
+    return list(entries[: MOST + 1])
 
 
 def _which_token(term: str, token: str | None) -> str:

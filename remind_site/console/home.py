@@ -1,6 +1,7 @@
 """The console's home: what happened today and this month, what needs a person, and what to keep an eye on.
 
-The figures are `billing.figures`; here they are arranged. Nothing on this page grows with the ledger.
+The figures are `billing.figures`; here they are arranged. Nothing on this page grows with the ledger:
+the days that it sums up itself, where nobody has, are few.
 """
 
 import json
@@ -10,7 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -21,8 +22,8 @@ from billing import money, refusals, rollups
 from billing.models import DailyUsage, Errand, Mail, Outcome, State, WebhookEvent
 from billing.months import month_of
 from licenses.admin import counted
-from licenses.decisions import Decision, with_decision
-from licenses.models import Ending, License, Plan
+from licenses.decisions import Decision, ends_by, with_decision
+from licenses.models import License, Plan
 
 TO_DO_SHOWN = 10
 SOON = timedelta(days=14)
@@ -55,7 +56,8 @@ def figures(request: HttpRequest) -> dict[str, Any]:
         "today": sums.between(today, today),
         "month": sums.between(month, today),
         "refusals": _refusals(month, today),
-        "other_currencies": sums.other_currencies(month, today),
+        "others_today": sums.other_currencies(today, today),
+        "others_this_month": sums.other_currencies(month, today),
         "plans": _plans(now.date().replace(day=1)),
         "to_do": to_do,
         "to_do_count": to_do_count,
@@ -73,7 +75,6 @@ def figures(request: HttpRequest) -> dict[str, Any]:
 def _plans(since: date) -> list[Plan]:
     """Each plan with its licenses counted: active, new this month, suspended, ending soon."""
     now = timezone.now()
-    renews = Q(paid_plan__isnull=False, paid_ending=Ending.NOT_RENEWED)
     active = Q(decision=Decision.ACTIVE)
     rows = (
         with_decision(License.objects.all(), now)
@@ -83,7 +84,7 @@ def _plans(since: date) -> list[Plan]:
             active=Count("pk", filter=active),
             new=Count("pk", filter=Q(created_at__date__gte=since)),
             suspended=Count("pk", filter=Q(decision=Decision.SUSPENDED)),
-            expiring=Count("pk", filter=active & Q(ends__lte=now + SOON) & ~renews),
+            expiring=Count("pk", filter=ends_by(now + SOON)),
             expired=Count("pk", filter=Q(decision=Decision.EXPIRED)),
         )
     )
@@ -121,10 +122,24 @@ def _to_do() -> tuple[list[Waits], int]:
     return waiting, count
 
 
+def _failing() -> list[Waits]:
+    """What failed and is tried again by itself, for most of a day, before it needs a person."""
+    found = []
+    for model, noun in ((WebhookEvent, "event"), (Mail, "mail"), (Errand, "errand")):
+        rows = model._default_manager.filter(state=State.WAITING, tries__gt=0).exclude(note="")
+        if count := rows.count():
+            newest = rows.order_by("-id").values_list("note", flat=True)[0]
+            link = reverse(f"admin:billing_{model._meta.model_name}_changelist")
+            found.append(
+                Waits(f"{counted(count, noun)} failed, and will be tried again", newest, f"{link}?state__exact=waiting")
+            )
+    return found
+
+
 def _warnings(request: HttpRequest) -> list[Waits]:
     licenses = reverse("admin:licenses_license_changelist")
     near, used_up = sums.count_near_quota()
-    found = []
+    found = _failing()
     if near:
         found.append(
             Waits(
@@ -161,7 +176,8 @@ def _health() -> list[tuple[str, bool, str]]:
     late = _oldest_due()
     waits = OrmQ.objects.count()
     queue = f"{waits} tasks wait" + (f"; something has been due since {late:%d %b, %H:%M} UTC" if late else "")
-    newest = DailyUsage.objects.order_by("-as_of").values_list("as_of", flat=True).first()
+    newest = DailyUsage.objects.filter(day=timezone.now().date()).aggregate(as_of=Max("as_of"))["as_of"]
+    is_fresh = newest is not None and timezone.now() - newest < LATE
     return [
         (
             "Provider",
@@ -170,7 +186,7 @@ def _health() -> list[tuple[str, bool, str]]:
         ),
         ("Queue", late is None, queue),
         ("Payments", bool(settings.PADDLE_API_KEY), "on" if settings.PADDLE_API_KEY else "off: no Paddle key is set"),
-        ("Figures", newest is not None, f"as of {newest:%H:%M:%S} UTC" if newest else "none yet"),
+        ("Figures", is_fresh, f"as of {newest:%H:%M:%S} UTC" if newest else "none of today yet"),
     ]
 
 

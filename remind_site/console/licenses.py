@@ -50,7 +50,7 @@ class EndsSoonFilter(DropdownFilter):
         if self.value() not in {"7", "14", "30"}:
             return queryset
         now = timezone.now()
-        return queryset.filter(ends__gt=now, ends__lte=now + timedelta(days=int(self.value() or 0)))
+        return queryset.filter(decisions.ends_by(now + timedelta(days=int(self.value() or 0))))
 
 
 class QuotaFilter(DropdownFilter):

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
@@ -17,7 +18,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from licenses.admin import Days, KeptAdmin, ReadOnlyAdmin
 from licenses.models import AuditEvent
-from remind_site.console.roles import ROLES
+from remind_site.console.roles import ROLES, can_allow
 from remind_site.models import BackupRun, LogIn
 
 # Second factors are taken away by an action on the user; nobody is to read another's key or codes.
@@ -78,6 +79,23 @@ class UserAdmin(DjangoUserAdmin, KeptAdmin):
 class GroupAdmin(DjangoGroupAdmin, KeptAdmin):
     trail_action = AuditEvent.Action.STAFF_CHANGED
     hint = "Support, Billing and Auditor are set anew by every 'manage.py migrate'; for other roles make other groups."
+    filter_horizontal = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        """Boxes to tick: two lists side by side are wider than most screens."""
+        kwargs = {**kwargs, "widget": UnfoldAdminCheckboxSelectMultipleWidget, "queryset": can_allow()}
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    @transaction.atomic
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Whoever was in it loses what it allowed: who that was is kept."""
+        members = ", ".join(obj.user_set.order_by("username").values_list("username", flat=True))
+        self.record(request, obj, {"role": [obj.name, ""], "members": [members, ""]})
+        super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        for group in queryset:
+            self.delete_model(request, group)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """The three stay: whoever is in one would lose it for good, since only the group comes back."""

@@ -2,10 +2,15 @@
 of their own; superusers may do all of it.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
+from django.db.models import Q
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import Permission
+    from django.db.models import QuerySet
 
 READ = ("licenses", "billing", "remind_site", "django_q")  # by every role
 APPS = (*READ, "auth")
@@ -23,6 +28,17 @@ BILLING = {
 }  # fmt: skip
 AUDITOR = {"auth": ["view_user", "view_group"]}  # who may do what is part of what is audited
 ROLES: dict[str, dict[str, list[str]]] = {"Support": SUPPORT, "Billing": BILLING, "Auditor": AUDITOR}
+
+
+def can_allow() -> "QuerySet[Permission]":
+    """What a role may hold: to read, and what one of the three holds. Nothing else opens anything in the console."""
+    from django.contrib.auth.models import Permission
+
+    allowed = Q(content_type__app_label__in=READ, codename__startswith="view_")
+    for role in ROLES.values():
+        for app, codenames in role.items():
+            allowed |= Q(content_type__app_label=app, codename__in=codenames)
+    return Permission.objects.filter(allowed).select_related("content_type")
 
 
 def install(using: str = "default", **kwargs: Any) -> None:

@@ -108,6 +108,7 @@ def _enrol(request: HttpRequest, user: User) -> HttpResponse:
     device = _unconfirmed_device(user)
     form = CodeForm(request.POST or None)
     if form.is_valid() and not _accepts(device, form.cleaned_data["code"], form):
+        log_ins.note(request, log_ins.What.WRONG_CODE, user)
         count_failure(request, user.username)
     elif form.is_valid():
         device.confirmed = True

@@ -75,6 +75,24 @@ class Console(UnfoldAdminSite):
             count_failure(request, request.POST.get("username", ""))
         return page
 
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """One's own; that it was changed stands in the audit trail."""
+        from licenses import lifecycle
+        from licenses.admin import name_of, staff
+        from licenses.models import AuditEvent
+
+        page = super().password_change(request, extra_context)
+        if request.method == "POST" and page.status_code == 302:
+            lifecycle.record(
+                AuditEvent.Action.STAFF_CHANGED,
+                license=None,
+                by=staff(request),
+                reason="",
+                about=f"{name_of(request.user)}{request.user}",
+                changes={"password": ["", "set anew"]},
+            )
+        return page
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from remind_site.console import home
 

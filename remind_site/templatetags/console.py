@@ -30,7 +30,7 @@ def place(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """A moment in UTC, with how long ago on pointing at it."""
+    """A moment in UTC."""
     if value is None:
         return "–"
     year = "" if value.year == timezone.now().year else " %Y"

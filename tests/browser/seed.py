@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from billing import rollups
+from billing import outbox, rollups
 from billing.models import (
     DailyRefusals,
     DailySpend,
@@ -147,8 +147,9 @@ def _payments() -> None:
         if back:
             told.append(life.adjusted("refund", amount=back, kind="full" if back == cents else "partial"))
         for event in told:
-            events.store(json.dumps(event))
-    events.process_due()
+            stored = events.store(json.dumps(event))
+            assert stored is not None
+            outbox.attempt(stored, events.process)
     Mail.objects.filter(state="waiting").update(state="done", done_at=timezone.now(), sent_to="payer@example.com")
 
 

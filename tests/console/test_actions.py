@@ -118,7 +118,7 @@ def test_an_event_that_somebody_saw_to_meanwhile_is_not_run_again(staff, as_role
     form = staff.get(path_of("run-event", event))
     act(as_role("Support"), "close-event", event)
     page = staff.post(path_of("run-event", event), {**seen_in(form), "reason": "x"})
-    assert "it is now &#x27;done&#x27;" in page.text
+    assert "seen to by a person by staff:support" in page.text
     event.refresh_from_db()
     assert event.state == "done"
 

@@ -37,6 +37,23 @@ def test_by_email_number_prefix_and_request_id(staff, license, token, post):
         assert leads_to(find(staff, term), license), term
 
 
+@pytest.mark.parametrize("chosen", ["order-77", "3F2504E0-4F89-41D3-9A0C-0305E82C3301", "a.b_c", "17"])
+def test_by_a_request_id_that_the_client_chose(staff, license, post, chosen):
+    other = LicenseFactory(email=f"{chosen.lower()}@example.com")
+    post(headers={"X-Request-ID": chosen})
+    assert license.usage_records.get().request_id == chosen
+    assert leads_to(find(staff, chosen), license)
+    assert leads_to(find(staff, other.email), other)
+
+
+def test_a_number_that_is_a_license_and_a_request_shows_both(staff, license, post):
+    other = LicenseFactory()
+    post(headers={"X-Request-ID": str(other.pk)})
+    page = find(staff, str(other.pk)).text
+    for one in (license, other):
+        assert f"/admin/licenses/license/{one.pk}/change/" in page
+
+
 def test_by_every_id_of_paddles(staff, deliver, prices, paddle):
     life = Life(prices["pro"])
     deliver(life.customer(), life.created(), life.completed(), life.adjusted("refund", kind="partial"))
@@ -163,7 +180,7 @@ def test_the_page_about_a_customer_says_it_all(staff, deliver, prices, paddle, m
     page = staff.get(f"/admin/licenses/license/{license.pk}/change/").text
     for said in (
         license.email, "May act until", "1 of 1,000, resets 1 ", "laptop", life.subscription_id, life.transaction_id,
-        "Answered", license.usage_records.get().request_id, "token issued", "your token", "$",
+        "Answered", license.usage_records.get().request_id, "Token issued", "your token", "$",
     ):  # fmt: skip
         assert said in page, said
 

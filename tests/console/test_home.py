@@ -20,6 +20,7 @@ from billing.models import (
 )
 from licenses import lifecycle
 from licenses.models import MOST, License, Plan
+from remind_site.console import home as home_page
 from tests.billing.paddle.outcome import license_of
 from tests.factories import LicenseFactory
 from tests.paddle import Life
@@ -112,7 +113,7 @@ def test_revenue_is_payments_less_refunds_and_tax(staff, deliver, prices, paddle
     Payment.objects.update(currency="EUR")
     Adjustment.objects.update(currency="EUR")
     assert home(staff)["today"].revenue_cents == 0
-    assert home(staff)["other_currencies"] == {"EUR": 500}
+    assert home(staff)["others_this_month"] == {"EUR": 500}
 
 
 def test_licenses_are_counted_by_plan(staff, deliver, prices):
@@ -272,11 +273,58 @@ def test_days_that_nobody_swept_are_summed_up_later(post, license):
     assert DailyUsage.objects.filter(plan=license.plan, answered=1).count() == 1
 
 
-def test_the_home_waits_for_no_long_history(staff, post, license):
+def test_the_home_waits_for_no_long_history_and_has_today(post, license):
     post()
-    assert rollups.refresh(datetime.now(UTC) + timedelta(days=50), most=3) == 3
-    assert rollups.refresh(datetime.now(UTC) + timedelta(days=50), most=3) == 3
-    assert DailyUsage.objects.values("day").distinct().count() == 6
+    later = datetime.now(UTC) + timedelta(days=50)
+    assert rollups.refresh(later, most=3) == 3
+    assert rollups.refresh(later, most=3) == 0
+    assert rollups.refresh(later + timedelta(minutes=1), most=3) == 3
+    days = set(DailyUsage.objects.values_list("day", flat=True))
+    assert days == {today() + timedelta(days=number) for number in (0, 1, 2, 3, 50)}
+    assert rollups.refresh(later + timedelta(minutes=1)) == 47  # all that is left, though today was just done
+
+
+def test_days_before_those_that_were_rebuilt_are_not_forgotten(license):
+    month = today().replace(day=1)
+    UsageRecord.objects.create(
+        license=license, plan=license.plan, month=month, request_id="x", model="local", state="released",
+        outcome="provider_timeout", created_at=datetime.now(UTC) - timedelta(days=9), closed_at=datetime.now(UTC),
+    )  # fmt: skip
+    rollups.rebuild(first=today() - timedelta(days=2))
+    rollups.refresh()
+    assert DailyUsage.objects.get(day=today() - timedelta(days=9), plan=license.plan).degraded == 1
+
+
+def test_old_figures_are_seen_to_be_old(staff, post):
+    post()
+    rollups.refresh(datetime.now(UTC) - timedelta(minutes=10))
+    DailyUsage.objects.update(as_of=datetime.now(UTC) - timedelta(minutes=10))
+    assert [well for what, well, _ in home_page._health() if what == "Figures"] == [False]
+    assert "✓ </span>as of" in staff.get("/admin/").text  # to look at the home sums today up
+
+
+def test_what_fails_and_is_tried_again_is_said_though_nobody_need_act_yet(staff, license):
+    mail = Mail.objects.create(kind="quota_80", license=license, tries=3, note="ConnectionRefusedError: mail server")
+    Mail.objects.create(kind="quota_100", license=license)  # not tried yet
+    page = staff.get("/admin/").text
+    assert "1 mail failed, and will be tried again" in page
+    assert "mail server" in page
+    assert mail.note in staff.get("/admin/billing/mail/?state__exact=waiting").text
+
+
+def test_what_came_in_in_other_currencies_stands_with_today_too(staff, deliver, prices, paddle):
+    life = Life(prices["pro"], began=datetime.now(UTC) - timedelta(seconds=30))
+    totals = {"totals": {"grand_total": "1500", "tax": "0", "currency_code": "EUR"}}
+    deliver(life.customer(), life.created(), life.completed(details=totals))
+    assert staff.get("/admin/").text.count("Also, in EUR") == 2
+
+
+def test_what_ends_soon_is_counted_as_the_list_shows_it(staff, deliver, prices):
+    soon = datetime.now(UTC) + timedelta(days=3)
+    ending, suspended = LicenseFactory(expires_at=soon), LicenseFactory(expires_at=soon, suspended_at=soon)
+    page = staff.get("/admin/licenses/license/?ends=14").text
+    assert ending.email in page.replace("<wbr>", "")
+    assert suspended.email not in page.replace("<wbr>", "")
 
 
 def test_the_command_says_how_many_days(post, capsys):

@@ -10,11 +10,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 
-from billing.models import ModelPrice, MonthlyUsage, PlanPrice
-from licenses import tokens
+from billing.models import Errand, Mail, ModelPrice, MonthlyUsage, PlanPrice
+from licenses import lifecycle, tokens
 from licenses.models import AuditEvent, License, LicenseToken, Plan
 from tests.console.conftest import path_of, seen_in
+from tests.factories import LicenseFactory
 from tests.load.filling import copy
 from tests.service import wait_until
 
@@ -234,6 +236,78 @@ def test_what_changes_staff_and_roles_stands_in_the_trail(staff):
     assert changed.changes == {"is_staff": ["False", "True"], "groups": ["", "Support"]}
     assert password.changes == {"password": ["", "set anew"]}
     assert "a-long" not in str(list(AuditEvent.objects.values()))
+
+
+def test_a_role_that_is_taken_away_leaves_its_members_in_the_trail(staff):
+    role = Group.objects.create(name="Interns")
+    get_user_model().objects.create_user("ida").groups.add(role)
+    staff.post(f"/admin/auth/group/{role.pk}/delete/", {"post": "yes"})
+    assert not Group.objects.filter(name="Interns").exists()
+    event = AuditEvent.objects.get(action="staff_changed")
+    assert (event.by, event.changes) == ("staff:anna", {"role": ["Interns", ""], "members": ["ida", ""]})
+    assert "Interns" in event.about
+
+
+def test_ones_own_new_password_stands_in_the_trail(staff):
+    anna = get_user_model().objects.get(username="anna")
+    anna.set_password("long-enough-for-us-1")
+    anna.save()
+    staff.force_login(anna)
+    new = "another-long-one-2"
+    form = {"old_password": "wrong", "new_password1": new, "new_password2": new}
+    assert staff.post("/admin/password_change/", form).status_code == 200
+    assert not AuditEvent.objects.exists()
+    assert staff.post("/admin/password_change/", {**form, "old_password": "long-enough-for-us-1"}).status_code == 302
+    event = AuditEvent.objects.get()
+    assert (event.action, event.by, event.changes) == ("staff_changed", "staff:anna", {"password": ["", "set anew"]})
+
+
+def test_only_what_a_list_offers_is_done_in_bulk(staff, license):
+    data = {"chosen": [license.pk], "reason": "x", "deliver": "show", "email": "x@example.com"}
+    for slug in ("issue-token", "change-email"):
+        assert staff.post(f"/admin/act-on-many/{slug}/", data).status_code == 404, slug
+    assert not license.tokens.exists()
+
+
+def test_a_bulk_form_holds_nothing_of_the_first_row(staff, license):
+    license.expires_at = datetime.now(UTC) + timedelta(days=9)
+    license.save()
+    chosen = {"action": "extend", "_selected_action": [license.pk, LicenseFactory().pk]}
+    page = staff.post("/admin/licenses/license/", chosen)
+    assert page.context["form"]["last_day"].value() is None
+    page = staff.post("/admin/licenses/license/", {**chosen, "action": "change-plan"})
+    assert "stands above" not in page.text
+
+
+def test_what_was_done_in_bulk_before_a_failure_is_said(staff, in_bulk, monkeypatch):
+    one, two, three = (LicenseFactory() for _ in range(3))
+    suspend = lifecycle.suspend
+
+    def fail(license, **who):
+        if License.objects.filter(suspended_at__isnull=False).exists():
+            raise OperationalError("the database is gone")
+        suspend(license, **who)
+
+    monkeypatch.setattr(lifecycle, "suspend", fail)
+    page = in_bulk(staff, "suspend", [three, two, one]).text
+    assert "Suspend: done for 1 of 3" in page
+    assert "the database did not do it. 1 after it were not tried." in page
+    assert License.objects.filter(suspended_at__isnull=False).count() == 1
+
+
+def test_an_errand_that_is_done_is_not_done_again(staff, act, in_bulk):
+    errand = Errand.objects.create(kind="cancel_subscription", subject="sub_1", state="done")
+    assert "It is done" in act(staff, "run-errand", errand).text
+    assert "It is done" in in_bulk(staff, "run-errand", [errand]).text
+    errand.refresh_from_db()
+    assert errand.state == "done"
+
+
+def test_a_mail_that_is_no_longer_true_is_not_sent_again(staff, act, license):
+    mail = Mail.objects.create(kind="quota_80", license=license, state="done", sent_to="old@example.com")
+    assert "It would say what is no longer so: There is more quota now." in act(staff, "send-mail-again", mail).text
+    mail.refresh_from_db()
+    assert mail.state == "done"
 
 
 def test_the_three_roles_stay(staff):

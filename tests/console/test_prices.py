@@ -7,6 +7,7 @@ from billing.models import Mail, PlanPrice
 from licenses import lifecycle
 from licenses.models import AuditEvent, Plan
 from tests.billing.paddle.outcome import license_of
+from tests.console.conftest import seen_in
 from tests.paddle import Life
 
 pytestmark = pytest.mark.django_db
@@ -36,3 +37,15 @@ def test_a_price_of_the_wrong_plan_is_put_right_and_licenses_follow(staff, act, 
     event = AuditEvent.objects.get(action="catalog_changed")
     assert (event.reason, event.changes["plan"]) == ("ticket 7", ["pro", "team"])
     assert Mail.objects.filter(kind="plan_changed", license=license_of(life)).exists()
+
+
+def test_the_second_who_corrects_a_price_is_told_and_undoes_nothing(staff, as_role, act, prices):
+    price = PlanPrice.objects.get(price_id=prices["pro"])
+    pro, team = price.plan, Plan.objects.get(slug="team")
+    billing, path = as_role("Billing"), f"/admin/act/correct-price/{price.pk}/"
+    shown = seen_in(billing.get(path))
+    assert "→ Pro a year" in act(staff, "correct-price", price, plan=pro.pk, interval="year").text
+    page = billing.post(path, {**shown, "plan": team.pk, "interval": "month", "reason": "x"}, follow=True)
+    assert "plan or price changed by staff:anna" in page.text
+    price.refresh_from_db()
+    assert (price.plan, price.interval) == (pro, "year")

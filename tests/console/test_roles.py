@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.utils import timezone
 
@@ -100,6 +100,15 @@ def test_an_auditor_sees_who_may_do_what_and_changes_nothing_of_it(as_role):
     assert auditor.get(f"/admin/auth/group/{victim.groups.get().pk}/change/").status_code == 200
     for path in (f"{victim.pk}/change/", f"{victim.pk}/password/", "add/"):
         assert auditor.post(f"/admin/auth/user/{path}", {"username": "other"}).status_code == 403, path
+
+
+def test_a_role_of_ones_own_is_ticked_together(staff):
+    page = staff.get("/admin/auth/group/add/").text
+    assert "Can view payment" in page
+    assert "Can delete" not in page
+    add_bonus = Permission.objects.get(codename="add_bonusgrant")
+    staff.post("/admin/auth/group/add/", {"name": "Interns", "permissions": [add_bonus.pk]})
+    assert list(Group.objects.get(name="Interns").permissions.all()) == [add_bonus]
 
 
 def test_a_refusal_says_which_role_does_not_reach(as_role, staff):

@@ -107,6 +107,7 @@ def test_a_wrong_code_at_enrolment_enrols_nothing(door, anna):
     page = door("/admin/second-factor/", code="000000")
     assert "That code is wrong" in page.text
     assert not TOTPDevice.objects.filter(confirmed=True).exists()
+    assert LogIn.objects.filter(what="wrong_code", username="anna").count() == 1
     for nonsense in ("x", "\x00", "٣٣٣٣٣٣", "9" * 20):
         assert door("/admin/second-factor/", code=nonsense).status_code == 200
 

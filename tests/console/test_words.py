@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from licenses import lifecycle
-from licenses.models import AuditEvent
+from licenses.models import AuditEvent, Plan
+from tests.billing.paddle.outcome import license_of
+from tests.paddle import Life
 
 pytestmark = pytest.mark.django_db
 WHO = {"by": "staff:anna", "reason": "ticket 7"}
@@ -55,3 +57,22 @@ def test_one_is_no_plural(staff, license, act):
     page = act(staff, "change-limits", license, quota="1", rate="1")
     assert "has 1 suggestion a month and 1 request a minute; before" in page.text
     assert "1 request a minute" in staff.get(f"/admin/act/suspend/{license.pk}/").text
+
+
+def test_the_trail_tells_what_is_paid_from_what_staff_chose(staff, deliver, prices):
+    life = Life(prices["pro"])
+    deliver(life.customer(), life.created(), life.completed())
+    paid = license_of(life)
+    lifecycle.change_plan(paid, Plan.objects.get(slug="team"), **WHO)
+    lifecycle.follow_paid_plan(paid, **WHO)
+    lines = told(staff, paid)
+    assert lines[:4] == [
+        "plan: team → pro", "plan chosen by staff: yes → no", "plan: pro → team", "plan chosen by staff: no → yes",
+    ]  # fmt: skip
+    assert "paid plan: – → pro" in lines
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-05:00", "True", "2031-03-01T00:00:00+00:00"])
+def test_notes_stand_in_the_trail_as_they_were_written(staff, license, text):
+    lifecycle.change_notes(license, text, sends_notices=license.sends_notices, **WHO)
+    assert told(staff, license)[0] == f"notes: – → {text}"

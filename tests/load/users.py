@@ -1,6 +1,6 @@
 """A crowd of locust's users against the service: `tests/load/locustfile.py`, run without its web page."""
 
-import csv
+import json
 import os
 import subprocess
 import sys
@@ -14,13 +14,14 @@ SLACK = 90  # seconds until a run that should be over is given up
 
 def crowd(world: World, port: int, tokens: list[str], users: int, seconds: float) -> dict[str, float]:
     """What came of it, by name; `added` is milliseconds above the provider's second."""
-    secrets, table = world.folder / "tokens", world.folder / "users"
+    secrets, sums = world.folder / "tokens", world.folder / "users"
     secrets.write_text("\n".join(tokens))
     command = [
         sys.executable, "-m", "locust", "--headless", "--only-summary", "--skip-log-setup",
         "-f", "tests/load/locustfile.py", "--host", f"http://127.0.0.1:{port}",
         "--users", str(users), "--spawn-rate", str(max(1, users // ARRIVE_WITHIN)),
-        "--run-time", f"{seconds:.0f}s", "--stop-timeout", "30", "--csv", str(table),
+        "--run-time", f"{seconds:.0f}s", "--stop-timeout", "30",
+        "--json-file", str(sums),  # written when the last user is done; the tables of `--csv` can lack the last second
     ]  # fmt: skip
     env = {**os.environ, "REMIND_TOKENS": str(secrets), "PROVIDER_SECONDS": "1"}
     done = subprocess.run(
@@ -28,12 +29,21 @@ def crowd(world: World, port: int, tokens: list[str], users: int, seconds: float
     )
     if done.returncode not in {0, 1}:  # 1: there were failures
         raise RuntimeError(done.stderr[-2000:])
-    with (world.folder / "users_stats.csv").open() as rows:
-        by_name = {row["Name"]: row for row in csv.DictReader(rows)}
+    by_name = {row["name"]: row for row in json.loads((world.folder / "users.json").read_text())}
     asked, added = by_name["/api/v1/suggest-reminder"], by_name["added"]
     return {
-        "requests": float(asked["Request Count"]),
-        "errors": float(asked["Failure Count"]),
-        "requests/s": float(asked["Requests/s"]),
-        **{f"added, p{percent} ms": float(added[f"{percent}%"]) for percent in (50, 95, 99)},
+        "requests": asked["num_requests"],
+        "errors": asked["num_failures"],
+        "requests/s": asked["num_requests"] / (asked["last_request_timestamp"] - asked["start_time"]),
+        **{f"added, p{percent} ms": _percentile(added["response_times"], percent) for percent in (50, 95, 99)},
     }
+
+
+def _percentile(counts: dict[str, int], percent: int) -> float:
+    """The milliseconds that so many percent did not exceed; `counts` is how often each was seen."""
+    seen, wanted = 0, sum(counts.values()) * percent / 100
+    for milliseconds, count in sorted((float(time), count) for time, count in counts.items()):
+        seen += count
+        if seen >= wanted:
+            return milliseconds
+    raise ValueError("nothing was measured")
