@@ -84,7 +84,9 @@ class GroupAdmin(DjangoGroupAdmin, KeptAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """Boxes to tick: two lists side by side are wider than most screens."""
         kwargs = {**kwargs, "widget": UnfoldAdminCheckboxSelectMultipleWidget, "queryset": can_allow()}
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+        field = super().formfield_for_manytomany(db_field, request, **kwargs)
+        field.label_from_instance = lambda permission: permission.name  # of so few, its app need not be said
+        return field
 
     @transaction.atomic
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
