@@ -1,7 +1,8 @@
 """The day's budget with the provider: what it took from us today, and whether that is all we allow.
 
 The spend is kept always and held against `AI_DAILY_BUDGET_USD` where that is set. It is checked before each
-call and added to after it, so it can be overrun by the calls that are open at that moment, never by more.
+call and added to after it, so it can be overrun by the calls that are open at that moment, and by what a provider
+does not report (of a call that timed out, say).
 """
 
 from datetime import date

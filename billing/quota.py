@@ -5,7 +5,8 @@
     release   the entry becomes `released`, and the counter goes down again
 
 Each step is one short transaction and holds only if the entry is still in the state before it, so that of two
-that try, one wins. Locks are taken in one order: entry, counter, key, the day's spend. What keys mean is in
+that try, one wins. Locks are taken in one order: an entry that is there already, counter, key, the day's spend (nobody
+waits for a new entry, so a reservation takes the counter first). What keys mean is in
 `billing.idempotency`.
 
 What each paid request does, reserve and settle, is there twice: `billing.steps` for any database, and `billing.fast`,
@@ -19,7 +20,8 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
-from django.db import transaction
+import structlog
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
@@ -33,6 +35,8 @@ from licenses import lifecycle
 from licenses.models import AuditEvent, License, LicenseToken
 
 State = UsageRecord.State
+
+logger = structlog.get_logger(__name__)
 
 # Longer than any request can last (25 s), with room for a stalled machine.
 RESERVATION_TTL = timedelta(seconds=60)
@@ -275,9 +279,17 @@ def _blocked(taken: steps.Taken, now: datetime) -> Outcome | None:
     if taken.price is None:
         return Outcome.PRICE_MISSING
     if budget.is_used_up_by(taken.spent_usd):
-        budget.note_spent(now.date())
+        _note_spent(now)
         return Outcome.BUDGET_SPENT
     return Outcome.MISFIRES_SPENT if taken.misfires >= MISFIRES_A_DAY else None
+
+
+def _note_spent(now: datetime) -> None:
+    """Have operators told; where that fails the next request does it, and this one's unit must not be forgotten."""
+    try:
+        budget.note_spent(now.date())
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("budget_notice_failed", error=type(error).__name__)
 
 
 def _release(entry: UsageRecord, outcome: Outcome, used: Usage, cost: Decimal) -> bool:

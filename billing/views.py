@@ -1,6 +1,7 @@
 """`GET /api/v1/usage/stats`: what a license used this month and what is left."""
 
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -45,7 +46,7 @@ class UsageStatsView(LicensedView):
             "ai_quota_remaining": state.remaining,
             "this_month_cost_cents": state.charged_cents,
             "rate_limit_remaining": window.remaining,
-            "rate_limit_reset_at": datetime.fromtimestamp(int(window.resets_at), UTC),
+            "rate_limit_reset_at": datetime.fromtimestamp(ceil(window.resets_at), UTC),
             "quota_resets_at": state.resets_at,
             "license_status": decide(license, datetime.now(UTC)),
             "expires_at": license.ends_at,

@@ -7,7 +7,7 @@ class RemindSiteConfig(AppConfig):
     verbose_name = "the site"  # above its pages in the console
 
     def ready(self) -> None:
-        from remind_site import checks, dangers, logs, schema, sentry  # noqa: F401  # importing registers them
+        from remind_site import checks, dangers, logs, reporting, schema  # noqa: F401  # importing registers them
 
         logs.configure(settings.LOG_LEVEL)
-        sentry.start()
+        reporting.start()

@@ -24,7 +24,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from billing import ledger_guard, prices
-from remind_site import sentry, sizing
+from remind_site import reporting, sizing
 from remind_site.backups import sealing
 from suggestions.flow import PROVIDER_DONE_BY
 from suggestions.providers import configured_model
@@ -148,7 +148,7 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         ),
         (
             "E030",
-            bool(settings.SENTRY_DSN) and not sentry.is_dsn(settings.SENTRY_DSN),
+            bool(settings.SENTRY_DSN) and not reporting.is_dsn(settings.SENTRY_DSN),
             "SENTRY_DSN is no Sentry address.",
             "Copy it from the project's settings there, for example https://key@o1.ingest.sentry.io/2, or unset it.",
         ),
@@ -160,7 +160,7 @@ def _impossible_settings() -> Iterator[CheckMessage]:
         ),
         (
             "E032",
-            not sentry.USABLE_ENVIRONMENT.fullmatch(settings.SENTRY_ENVIRONMENT),
+            not reporting.USABLE_ENVIRONMENT.fullmatch(settings.SENTRY_ENVIRONMENT),
             "SENTRY_ENVIRONMENT is no name that Sentry takes.",
             "For example production or staging: up to 64 characters, no blanks and no slashes.",
         ),

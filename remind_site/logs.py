@@ -2,7 +2,7 @@
 
 Nothing that looks like a license token, a key or an email leaves in full, whoever wrote the line: masking is the last
 step. What a request's own line holds is in `remind_site.middleware.error_tracking`; how errors get from here to Sentry,
-in `remind_site.sentry`.
+in `remind_site.reporting`.
 """
 
 import logging.config
@@ -13,14 +13,14 @@ from django.utils.log import CallbackFilter
 from structlog.typing import EventDict, WrappedLogger
 
 from licenses import tokens
-from remind_site import scrubber, sentry
+from remind_site import reporting, scrubber
 
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
-    sentry.report_errors,
+    reporting.report_errors,
     structlog.processors.format_exc_info,
 ]
 

@@ -1,4 +1,5 @@
-"""Errors and traces to Sentry: set up once, for web processes, commands and the queue's worker alike.
+"""Errors and traces to Sentry: set up once, for web processes, commands and the queue's worker alike, by
+`remind_site.reporting`, which is what all others call.
 
 One rule says what is reported: what is logged as an error, once, and what no code of ours caught. A line about an
 error names the report (`sentry_event_id`), and the report names the request (tag `request_id`). Refusals are expected:
@@ -10,7 +11,7 @@ nothing, and reports that do not fit are dropped.
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import sentry_sdk
@@ -23,7 +24,7 @@ from sentry_sdk.integrations.httpx2 import Httpx2Integration
 from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.stdlib import StdlibIntegration
 from sentry_sdk.types import Event, Hint
-from sentry_sdk.utils import BadDsn, Dsn, event_from_exception
+from sentry_sdk.utils import event_from_exception
 
 from remind_site import scrubber
 from remind_site.middleware.common import PROBES
@@ -43,18 +44,12 @@ QUIET = (
 )
 BREADCRUMBS = 30
 LAST_WORDS = 2.0  # seconds that a process that ends, or a task that failed, waits for its reports to leave
-USABLE_ENVIRONMENT = re.compile(r"[^\s/]{1,64}")
-TRACE_HEADERS = ("HTTP_SENTRY_TRACE", "HTTP_BAGGAGE", "HTTP_TRACEPARENT")
-
-WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 logger = structlog.get_logger(__name__)
 
 
 def start() -> None:
-    """Report from here on, if there is a Sentry to report to. A malformed address is for the checks to refuse."""
-    if not settings.SENTRY_DSN or not is_dsn(settings.SENTRY_DSN):
-        return
+    """Set the SDK up, and have what nobody catches come here."""
     sentry_sdk.init(**options())
     sys.excepthook = _process_failed
     _follow_the_queue()
@@ -91,24 +86,14 @@ def options() -> dict[str, Any]:
     }
 
 
-def is_dsn(text: str) -> bool:
-    """Whether the SDK can report to this address."""
-    try:
-        Dsn(text)
-    except (BadDsn, ValueError):
-        return False
-    return True
-
-
 def begin_request(request: "ServiceRequest") -> None:
-    """Have what is reported from here on name the request, and hold nothing that came with it."""
-    scrubber.request_at_hand.set(request)
+    """Have what is reported from here on name the request."""
     sentry_sdk.set_tag("request_id", request.request_id)
 
 
-def report_errors(logger: Any, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """A step of every log line's way: report an error, note the report's number; leave a trail of the others."""
-    if not sentry_sdk.is_initialized() or line["logger"].startswith(QUIET):
+def report_errors(line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Report an error's line, and note the report's number in it; leave a trail of the others."""
+    if line["logger"].startswith(QUIET):
         return line
     if line["level"] in {"error", "critical"}:
         event_id = _report(line)
@@ -117,18 +102,6 @@ def report_errors(logger: Any, method: str, line: structlog.typing.EventDict) ->
     elif "_record" not in line:  # our own lines: constants, where others put values into the text
         sentry_sdk.add_breadcrumb(type="log", category=line["logger"], level=line["level"], message=line["event"])
     return line
-
-
-class OwnTraces:
-    """A WSGI application that takes no trace from outside: no client decides what is sampled, or what stands in it."""
-
-    def __init__(self, application: WSGI) -> None:
-        self.application = application
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        for name in TRACE_HEADERS:
-            environ.pop(name, None)
-        return self.application(environ, start_response)
 
 
 def _report(line: structlog.typing.EventDict) -> str | None:
@@ -173,7 +146,7 @@ def _scrubbed(event: Event, hint: Hint) -> Event:
 
 def _sample_rate(context: Mapping[str, Any]) -> float:
     path = context.get("wsgi_environ", {}).get("PATH_INFO", "")
-    return 0.0 if path.startswith((*PROBES, "/metrics")) else settings.SENTRY_TRACES_SAMPLE_RATE
+    return 0.0 if path.startswith(PROBES) else settings.SENTRY_TRACES_SAMPLE_RATE
 
 
 def _say_nothing(pending: int, timeout: float) -> None:

@@ -5,7 +5,7 @@ import os
 from django.core.management.base import BaseCommand
 from django.core.wsgi import get_wsgi_application
 
-from remind_site.sentry import OwnTraces
+from remind_site.reporting import OwnTraces
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "remind_site.settings")
 application = OwnTraces(get_wsgi_application())

@@ -43,7 +43,8 @@ from suggestions.due_pieces import (
 FIRST_WAKING_HOUR: Final = 7  # 'at 5' is in the afternoon, 'at 8' is the next of the two
 LAST_NIGHT_HOUR: Final = 4  # 'tonight at 1' is after midnight
 MOST_PHRASES: Final = 20  # a text may name more, but each costs time
-# The client reads its answer within 30 seconds; by then 'today' must not have become yesterday.
+READ_WITHIN: Final = timedelta(seconds=30)  # of the first request, by a client
+# By then 'today' must not have become yesterday.
 DAY_MAY_TURN: Final = timedelta(minutes=1)
 
 
@@ -85,6 +86,23 @@ def read(words: str, now: datetime, timezone: ZoneInfo) -> Due | None:
         if found is not None and (not lead or found.end - found.start == len(lead + words)):
             return found.due
     return None
+
+
+def still(told: Due, now: datetime, timezone: ZoneInfo) -> Due | None:
+    """A due time that was told before, in words that mean it now; None once it is past.
+
+    Args:
+        told: as the first answer had it: 'in 20 minutes' was right then.
+    """
+    here = now.astimezone(timezone)
+    if not _ahead(told.at, here):
+        return None
+    is_span = told.words.startswith("in ")
+    again = read(told.words, here if is_span else here + DAY_MAY_TURN, timezone)
+    if again is not None and abs(again.at - told.at) <= READ_WITHIN:
+        return told
+    at = told.at.astimezone(timezone)
+    return Due(_wall_words(at), at)
 
 
 def find(text: str, now: datetime, timezone: ZoneInfo) -> Found | None:

@@ -30,7 +30,7 @@ from licenses import connections
 from licenses.authentication import Holder
 from licenses.deadline import deadline
 from licenses.views import count_again
-from suggestions import metrics
+from suggestions import due, metrics
 from suggestions.errors import refusal_for
 from suggestions.providers import LOCAL_MODEL, configured, local
 from suggestions.providers.base import ProviderError, ProviderInvalid, Reply, Suggestion
@@ -41,7 +41,7 @@ from suggestions.providers.base import ProviderError, ProviderInvalid, Reply, Su
 PROVIDER_DONE_BY = 20.0
 DATABASE_DONE_BY = 24.5
 WORTH_SETTLING = 1.0  # seconds; with less, after a wait for a connection, a second try is not begun
-WORTH_ASKING = 1.0  # seconds; with less, a timeout would be our own slowness and no failure of the provider's
+WORTH_ASKING = 3.0  # seconds; with less, a timeout would be our own slowness and no failure of the provider's
 
 T = TypeVar("T")
 
@@ -82,9 +82,19 @@ def recall(ask: Ask) -> dict[str, Any] | None:
         IdempotencyInProgress, IdempotencyMismatch
     """
     answer = None if ask.claim is None else quota.recall(ask.claim)
-    if answer is not None:
-        metrics.count(metrics.REPLAYED)
-    return answer
+    if answer is None:
+        return None
+    metrics.count(metrics.REPLAYED)
+    return {**answer, "due_time_suggestion": _words_now(answer, ask)}
+
+
+def _words_now(answer: dict[str, Any], ask: Ask) -> str | None:
+    """The due time of an answer that was given before: 'in 20 minutes' and 'today' were right then."""
+    words, at = answer["due_time_suggestion"], answer["due_at"]
+    if words is None or at is None:
+        return None
+    told = due.still(due.Due(words, datetime.fromisoformat(at)), timezone.now(), ask.timezone)
+    return told.words if told else None
 
 
 def suggest(ask: Ask) -> dict[str, Any]:
@@ -96,15 +106,12 @@ def suggest(ask: Ask) -> dict[str, Any]:
         Refusal: the provider failed and the fallback is off.
     """
     try:
-        reservation = quota.reserve(
-            ask.holder.license,
-            ask.holder.token,
-            model=configured().model,
-            request_id=ask.request_id,
-            key=ask.claim,
-        )
+        reservation = _reserve(ask)
     except idempotency.KeyTaken:
-        return _answer_of_the_first(ask)
+        answer = recall(ask)
+        if answer is not None:
+            return answer
+        reservation = _reserve_after_all(ask)
     now = timezone.now()
     try:
         reply = _ask_provider(reservation, ask, now)
@@ -113,11 +120,22 @@ def suggest(ask: Ask) -> dict[str, Any]:
     return _charged(reservation, reply, ask)
 
 
-def _answer_of_the_first(ask: Ask) -> dict[str, Any]:
-    answer = recall(ask)
-    if answer is None:  # it came to nothing just now, and freed the key
-        raise IdempotencyInProgress(retry_after=1)
-    return answer
+def _reserve(ask: Ask) -> Reservation:
+    return quota.reserve(
+        ask.holder.license,
+        ask.holder.token,
+        model=configured().model,
+        request_id=ask.request_id,
+        key=ask.claim,
+    )
+
+
+def _reserve_after_all(ask: Ask) -> Reservation:
+    """Reserve for a key that another request had, which came to nothing just now; a third one may be quicker still."""
+    try:
+        return _reserve(ask)
+    except idempotency.KeyTaken:
+        raise IdempotencyInProgress(retry_after=1) from None
 
 
 def _ask_provider(reservation: Reservation, ask: Ask, now: datetime) -> Reply:
@@ -191,12 +209,12 @@ def _wait_for_a_connection() -> float:
 
 
 def _answer(suggestion: Suggestion, model: str, usage: Usage) -> dict[str, Any]:
-    due = suggestion.due
+    found = suggestion.due
     return {
         "suggested_text": suggestion.text,
         "priority": suggestion.priority,
-        "due_time_suggestion": due.words if due else None,
-        "due_at": due.at.isoformat(timespec="seconds") if due else None,
+        "due_time_suggestion": found.words if found else None,
+        "due_at": found.at.isoformat(timespec="seconds") if found else None,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "model": model,

@@ -84,8 +84,8 @@ class GroupAdmin(DjangoGroupAdmin, KeptAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """Boxes to tick: two lists side by side are wider than most screens."""
         kwargs = {**kwargs, "widget": UnfoldAdminCheckboxSelectMultipleWidget, "queryset": can_allow()}
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)
-        field.label_from_instance = lambda permission: permission.name  # of so few, its app need not be said
+        field: Any = super().formfield_for_manytomany(db_field, request, **kwargs)
+        field.choices = [(permission.pk, permission.name) for permission in field.queryset]  # so few need no app's name
         return field
 
     @transaction.atomic

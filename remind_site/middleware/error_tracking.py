@@ -1,4 +1,4 @@
-"""The outermost middleware: a request's id, its duration and outcome, and one log line about it.
+"""The outermost middleware but the security headers: a request's id, duration and outcome, and one log line about it.
 
 The line never holds the query string, the body, or more than 10 characters of a token; nor an address that is none of
 ours, in which anything may stand.
@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from billing import refusals
 from licenses.requests import ServiceRequest
-from remind_site import api, sentry
+from remind_site import api, reporting
 from remind_site.metrics import requests
 
 SLOW = 5.0  # seconds
@@ -38,7 +38,7 @@ class ErrorTrackingMiddleware:
         request.windows = []
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
-        sentry.begin_request(request)
+        reporting.begin_request(request)
         with requests.IN_PROGRESS.track_inprogress():
             response = self.get_response(request)
         duration = time.monotonic() - request.started

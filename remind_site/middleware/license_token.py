@@ -5,6 +5,7 @@ well-formed. Whose token it is, is found out later, by `licenses.authentication`
 """
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
 
@@ -26,6 +27,9 @@ from licenses.errors import (
 )
 from licenses.requests import ServiceRequest
 from remind_site import api
+
+# Seconds. The rest of the request's time is for the provider and the database; a body is 16 KiB at most.
+ARRIVES_WITHIN = 10.0
 
 
 class LicenseTokenMiddleware:
@@ -69,13 +73,15 @@ def _check_token(request: ServiceRequest) -> None:
     structlog.contextvars.bind_contextvars(token=tokens.mask(request.license_token))
 
 
-def _json_body(request: HttpRequest) -> dict[str, Any]:
+def _json_body(request: ServiceRequest) -> dict[str, Any]:
     _check_length_is_known(request)
     _check_media_type(request)
     _check_size(request)
     try:
         if len(request.body) < _content_length(request):
             raise _bad_body("This ended before its Content-Length.")
+        if time.monotonic() - request.started > ARRIVES_WITHIN:
+            raise _bad_body("This took too long to arrive.")
         body = json.loads(request.body.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError, UnreadablePostError):
         raise _bad_body("This is not valid JSON.") from None

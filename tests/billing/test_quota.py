@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from billing import quota
+from billing import budget, quota
 from billing.errors import QuotaExhausted
 from billing.idempotency import KeyTaken, claim_for
 from billing.models import DailySpend, IdempotencyKey, ModelPrice, MonthlyUsage, OperatorNotice, UsageRecord
@@ -127,6 +127,12 @@ def test_what_may_not_be_asked_is_said(license, token, settings):
     DailySpend.objects.all().delete()  # which no entry stands for
     no_price = quota.reserve(license, license.tokens.get(), model="unknown", request_id="x")
     assert (no_price.blocked, no_price.price) == ("price_missing", None)
+
+
+def test_a_notice_that_can_not_be_kept_loses_no_reservation(license, token, settings, monkeypatch):
+    settings.AI_DAILY_BUDGET_USD = Decimal(0)
+    monkeypatch.setattr(budget, "note_spent", lambda day: (_ for _ in ()).throw(OperationalError("gone")))
+    assert reserve(license).blocked == "budget_spent"
 
 
 def test_both_ways_leave_the_same_rows(license, token, claim, settings):

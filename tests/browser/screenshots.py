@@ -61,6 +61,9 @@ def test_wide(visit):
     for name, path in PAGES.items():
         assert page.goto(path).status == 200
         take(page, name, whole=name in {"customer", "home", "customer-suspended"})
+    page.goto("/admin/licenses/license/14/change/")
+    payments = page.locator("section", has=page.get_by_role("heading", name="Payments", exact=True))
+    payments.screenshot(path=FOLDER / "payments.jpg", type="jpeg", quality=70)
     page.goto("/admin/act/issue-token/5/")
     page.fill("[name=reason]", "ticket 12")
     page.get_by_role("button", name="Issue a token").click()

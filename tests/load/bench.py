@@ -153,7 +153,10 @@ def bench_users(world: World, options: Options) -> Report:
     books = Books(world, shop.database)
     found = crowd(world, shop.service.port, shop.tokens, options.users, options.seconds)
     books.must_have(int(found["requests"] - found["errors"]))
-    report.say(f"The provider takes 1 s. {options.seconds:.0f} s in all, 20 of them until all users are there.")
+    report.say(
+        f"The provider takes 1 s. {options.seconds:.0f} s in all, 20 of them until all users are there, each of whom"
+        " thinks before the first reminder, too."
+    )
     report.rows(["", ""], [[name, digits(value)] for name, value in found.items()])
     return report
 

@@ -13,12 +13,15 @@ what is measured is refusals. Its exit code is 1 where an answer was anything bu
 
 import itertools
 import os
+import random
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import FastHttpUser, between, events, task
 
 LONGEST = 600  # seconds
+SHORTEST_THOUGHT, LONGEST_THOUGHT = 5, 10  # seconds
 REMINDER = {"reminder_text": "meeting with John tomorrow 2pm re Q1", "timezone": "UTC"}
 PROVIDER_SECONDS = float(os.environ.get("PROVIDER_SECONDS", "0"))
 
@@ -39,12 +42,13 @@ def bound(environment: Any, **kwargs: Any) -> None:
 class User(FastHttpUser):
     """One client, on a connection of its own."""
 
-    wait_time = between(5, 10)
+    wait_time = between(SHORTEST_THOUGHT, LONGEST_THOUGHT)
     connection_timeout = network_timeout = 30.0  # seconds, as the real client waits
     tokens: Any = None
 
     def on_start(self) -> None:
         self.headers = {"Authorization": f"Bearer {next(self.tokens)}"}
+        gevent.sleep(random.uniform(0, LONGEST_THOUGHT))  # locust starts many at one tick; people do not come in step
 
     @task
     def suggest(self) -> None:

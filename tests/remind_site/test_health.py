@@ -1,6 +1,7 @@
 """Probes: alive, and ready."""
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.db import connection
 
 from billing import ledger_guard
@@ -13,6 +14,21 @@ def test_liveness_touches_nothing(client, path, settings):
     answer = client.get(path)  # and the database is not allowed here
     assert answer.status_code == 200
     assert answer.content == b'{"status":"ok","version":"1.0.0"}'
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/v1/nowhere", "/api/v1/usage/stats", "/api/v1/docs"])
+def test_a_cookie_of_the_consoles_asks_the_database_for_nothing(client, path, settings):
+    client.cookies[settings.SESSION_COOKIE_NAME] = "0123456789abcdef"
+    answer = client.get(path)  # and the database is not allowed here
+    assert answer.status_code < 500
+    assert not answer.cookies
+
+
+@pytest.mark.django_db
+def test_a_suggestion_with_such_a_cookie_keeps_no_session(client, post, settings):
+    client.cookies[settings.SESSION_COOKIE_NAME] = "0123456789abcdef"
+    assert post().status_code == 200
+    assert not Session.objects.exists()
 
 
 def test_a_probe_may_come_by_a_machines_address(client):

@@ -9,6 +9,7 @@ from django.utils import timezone
 from billing.models import MonthlyUsage, UsageRecord
 from licenses import lifecycle, tokens
 from licenses.models import License, LicenseToken
+from remind_site.middleware import license_token
 
 SUGGEST = "/api/v1/suggest-reminder"
 STATS = "/api/v1/usage/stats"
@@ -266,3 +267,9 @@ def test_a_bug_is_an_internal_error_without_details(client, token, monkeypatch):
 
     assert_refused(answer, 500, "internal_error")
     assert b"division" not in answer.content
+
+
+def test_a_body_that_trickles_in_is_refused_before_anything_is_asked_for_it(post, monkeypatch):
+    monkeypatch.setattr(license_token, "ARRIVES_WITHIN", -1.0)
+    answer = post()
+    assert (answer.status_code, answer.json()["errors"]) == (400, {"body": ["This took too long to arrive."]})

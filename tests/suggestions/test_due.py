@@ -508,3 +508,24 @@ def _seconds(words: str) -> float:
     start = time.perf_counter()
     read(words)
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "after", "expected"),
+    [
+        ("in 20 minutes", "2026-11-23 10:40", timedelta(seconds=10), "in 20 minutes"),
+        ("in 20 minutes", "2026-11-23 10:40", timedelta(minutes=10), "2026-11-23 10:40"),
+        ("in 20 minutes", "2026-11-23 10:40", timedelta(minutes=21), None),
+        ("today at 5pm", "2026-11-23 17:00", timedelta(hours=3), "today at 5pm"),
+        ("today at 11:30pm", "2026-11-23 23:30", timedelta(hours=13), "today at 11:30pm"),
+        ("tomorrow at 2pm", "2026-11-24 14:00", timedelta(hours=13), "tomorrow at 2pm"),
+        ("tomorrow at 2pm", "2026-11-24 14:00", timedelta(hours=14), "2026-11-24 14:00"),
+        ("tomorrow at 2pm", "2026-11-24 14:00", timedelta(hours=13, minutes=39, seconds=30), "2026-11-24 14:00"),
+        ("2026-12-11 09:00", "2026-12-11 09:00", timedelta(hours=20), "2026-12-11 09:00"),
+    ],
+)
+def test_what_was_told_before_is_told_in_words_that_hold_now(words, told, after, expected):
+    at = datetime.fromisoformat(told).replace(tzinfo=ZONE)
+    again = due.still(Due(words, at), NOW + after, ZONE)
+    assert (again and again.words) == expected
+    assert again is None or again.at == at

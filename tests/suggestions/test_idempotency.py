@@ -1,6 +1,6 @@
 """Idempotency-Key through the API: one answer, one charge, whatever is sent again."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import call_command
@@ -8,9 +8,11 @@ from django.db import connection
 
 from billing import quota
 from billing.idempotency import claim_for
-from billing.models import IdempotencyKey, MonthlyUsage, UsageRecord
+from billing.models import IdempotencyKey, MonthlyUsage, Outcome, UsageRecord
 from licenses import lifecycle
-from tests.fake_provider import completion
+from licenses.views import LicensedView
+from suggestions.views import SuggestReminderView
+from tests.fake_provider import SUGGESTION, completion
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -44,6 +46,40 @@ def test_another_body_is_a_mismatch(post, openai, other):
 
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
     assert openai.calls == 1
+
+
+@pytest.mark.parametrize("minutes", [12, -1])
+def test_sent_again_later_its_due_time_is_said_as_it_is_meant_now(post, openai, minutes):
+    openai.reply = completion({**SUGGESTION, "due_time_suggestion": "in 20 minutes"})
+    first = post("pasta", headers=KEY).json()
+    assert first["due_time_suggestion"] == "in 20 minutes"
+    due_at = (datetime.now(UTC) + timedelta(minutes=minutes)).replace(microsecond=0)
+    kept = IdempotencyKey.objects.get()  # of a request that was sent some minutes ago
+    IdempotencyKey.objects.update(answer={**kept.answer, "due_at": due_at.isoformat()})
+
+    again = post("pasta", headers=KEY).json()
+
+    words = due_at.replace(tzinfo=None).isoformat(" ", "seconds" if due_at.second else "minutes")
+    said = {"due_time_suggestion": words if minutes > 0 else None, "due_at": due_at.isoformat()}
+    assert again == {**first, **said}
+
+
+def test_a_key_that_came_free_just_now_is_taken_after_all(post, openai, license, monkeypatch):
+    """The first request with it ends, degraded, between our reservation's refusal and our look at its answer."""
+    first, recall = open_call(license), quota.recall
+
+    def look(claim):
+        quota.release(first, Outcome.PROVIDER_TIMEOUT)
+        monkeypatch.setattr(quota, "recall", recall)
+        return quota.recall(claim)
+
+    monkeypatch.setattr(quota, "recall", look)
+    monkeypatch.setattr(SuggestReminderView, "find_token", LicensedView.find_token)  # it was not known when it came
+
+    answer = post("call mum", headers=KEY)
+
+    assert (answer.status_code, answer.json()["degraded"]) == (200, False)
+    assert sorted(UsageRecord.objects.values_list("state", flat=True)) == ["released", "settled"]
 
 
 def test_the_key_of_another_license_is_another_key(post, openai, db):
