@@ -397,6 +397,12 @@ class PlanPriceAdmin(CatalogAdmin):
         return ["price_id", "plan", "interval"] if obj else []
 
     @transaction.atomic
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method == "POST":
+            sales.hold_prices()  # before any row of them, as whoever corrects one does
+        return super().changeform_view(request, *args, **kwargs)
+
+    @transaction.atomic
     def save_model(self, request: HttpRequest, obj: PlanPrice, form: Any, change: bool) -> None:
         sales.hold_prices()
         for other in sales.offered_beside(obj):

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request sent again gets the same answer, and is charged once.
+"""Idempotency-Key: the same request sent again gets the answer that is kept here, and is charged once.
 
 A key is claimed in the transaction that reserves its unit, keeps the answer from the one that settles it, and
 is forgotten with a release. The claim must never be `ON CONFLICT DO NOTHING`: a duplicate has to abort the

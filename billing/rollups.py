@@ -60,7 +60,9 @@ def _unfinished(now: datetime) -> Iterator[date]:
     today = now.date()
     yield today
     final = set(DailyUsage.objects.filter(is_final=True).values_list("day", flat=True).distinct())
-    yield from (day for day in _days(_first_day() or today, today) if day != today and day not in final)
+    summed = DailyUsage.objects.filter(is_final=False).aggregate(first=Min("day"))["first"]
+    first = min(filter(None, [_first_day(), summed]), default=today)
+    yield from (day for day in _days(first, today) if day != today and day not in final)
 
 
 def _sum_up(days: Iterator[date], now: datetime) -> int:

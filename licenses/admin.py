@@ -204,7 +204,8 @@ def _in_short(value: str) -> str:
 
 def state_of(row: Any) -> str:
     """What a form for a row was shown for, in short."""
-    values = [str(getattr(row, field.attname)) for field in row._meta.concrete_fields]
+    fields = [field for field in row._meta.concrete_fields if field.name != "last_login"]  # which changes by itself
+    values = [str(getattr(row, field.attname)) for field in fields]
     return hashlib.sha256("\x00".join(values).encode()).hexdigest()
 
 

@@ -45,7 +45,7 @@ class SuggestReminderView(LicensedView):
                 {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
                 OpenApiParameter.HEADER,
                 description="1 to 255 visible ASCII characters. The same request with the same key within 24 hours "
-                "gets the same answer and is charged once.",
+                "gets the same answer and is charged once; its due time is said in words that hold then.",
             )
         ],
     )

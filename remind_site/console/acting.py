@@ -34,7 +34,8 @@ TOLD_ONE_BY_ONE = 5
 FORM_LIFE = 24 * 3600  # seconds
 UNDER_WAY, ENDED = "under way", "ended"
 UNREADABLE = "This form can't be read. Nothing was done; open it anew."
-LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code for `lock_timeout`
+# PostgreSQL's codes for a `lock_timeout` and a deadlock: nothing was done, and once more it may well be.
+HELD = {"55P03", "40P01"}
 
 
 def without_subject(request: HttpRequest, slug: str) -> HttpResponse:
@@ -124,7 +125,7 @@ def _do_all(request: HttpRequest, action: Action, form: ReasonForm, rows: list[A
     told: list[str] = []
     try:
         _do_each(request, action, form, rows, told)
-    finally:  # whatever ended it, what was done is said
+    finally:
         _note_end(request)
         level = messages.SUCCESS if len(told) == len(rows) else messages.WARNING
         more = f" And {len(told) - TOLD_ONE_BY_ONE} more." if len(told) > TOLD_ONE_BY_ONE else ""
@@ -154,7 +155,8 @@ def _do_each(request: HttpRequest, action: Action, form: ReasonForm, rows: list[
         except (OperationalError, InterfaceError) as error:
             logger.warning("bulk_action_cut_short", action=action.slug, error=type(error).__name__)
             left = len(rows) - tried - 1
-            messages.warning(request, f"{row}: the database did not do it. {left} after it were not tried.")
+            unsure = "the database did not confirm it. Look at the audit trail before you do it again."
+            messages.warning(request, f"{row}: {unsure} {left} after it were not tried.")
             break
 
 
@@ -182,7 +184,7 @@ def _carry_out(request: HttpRequest, action: Action, subject: Any, form: ReasonF
     try:
         return _do(request, action, subject, form, seen)
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != LOCK_NOT_AVAILABLE:
+        if getattr(error.__cause__, "sqlstate", "") not in HELD:
             raise
         raise NotPossible("Something else holds this at the moment. Nothing was done; send it once more.") from None
 

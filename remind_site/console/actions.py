@@ -25,7 +25,7 @@ from billing.models import Errand, Mail, ModelPrice, PlanPrice, State, UsageReco
 from billing.models.outbox import ToDo
 from billing.months import month_of, start_of_next
 from licenses import lifecycle, tokens
-from licenses.admin import counted
+from licenses.admin import counted, name_of
 from licenses.decisions import Decision, decide, in_words
 from licenses.lifecycle import NotPossible
 from licenses.models import MOST, TAKEN_BACK, AuditEvent, Ending, License, LicenseToken, Plan
@@ -584,7 +584,7 @@ def _reset_second_factor(user: User, values: Values, who: Who) -> Done:
     for session in Session.objects.filter(expire_date__gt=timezone.now()):
         if session.get_decoded().get(SESSION_KEY) == str(user.pk):
             session.delete()
-    lifecycle.record(AuditEvent.Action.SECOND_FACTOR_RESET, license=None, about=f"staff: {user}", **who)
+    lifecycle.record(AuditEvent.Action.SECOND_FACTOR_RESET, license=None, about=f"{name_of(user)}{user}", **who)
     return Done(f"{user} has no second factor any more, and enrols a new one at the next log-in.")
 
 
@@ -880,6 +880,8 @@ def hold(subject: Any) -> None:
         lifecycle.hold(license)
     elif isinstance(subject, PlanPrice):
         sales.hold_prices()
+    elif isinstance(subject, ToDo):  # the worker is at it, perhaps
+        type(subject)._default_manager.select_for_update(no_key=True).get(pk=subject.pk)
 
 
 def license_of(subject: Any) -> License | None:

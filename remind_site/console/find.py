@@ -68,15 +68,13 @@ def matches(term: str) -> "QuerySet[License]":
         return licenses.filter(pk__in=License.objects.filter(tokens__prefix__startswith=beginning).values("pk"))
     if PADDLE_ID.fullmatch(term):
         return licenses.filter(pk__in=_by_paddle_id(_subject_of(term.lower())))
-    if "@" not in term and (asked := _by_request(term)):
-        return licenses.filter(pk__in=asked)
-    return licenses.filter(email__icontains=term)
+    return licenses.filter(Q(email__icontains=term) | Q(pk__in=_by_request(term)))
 
 
 def _by_request(request_id: str) -> list[int]:
-    """The numbers of the licenses that asked with this id, which a client may choose as it likes."""
-    entries = UsageRecord.objects.filter(request_id=request_id).values_list("license_id", flat=True)
-    return list(entries[: MOST + 1])
+    """The numbers of the licenses that asked with this id. A client chooses it as it likes: it hides nobody else."""
+    entries = UsageRecord.objects.filter(request_id=request_id).order_by().values_list("license_id", flat=True)
+    return list(entries.distinct()[: MOST + 1])
 
 
 def _which_token(term: str, token: str | None) -> str:

@@ -127,8 +127,9 @@ def _failing() -> list[Waits]:
     found = []
     for model, noun in ((WebhookEvent, "event"), (Mail, "mail"), (Errand, "errand")):
         rows = model._default_manager.filter(state=State.WAITING, tries__gt=0).exclude(note="")
-        if count := rows.count():
-            newest = rows.order_by("-id").values_list("note", flat=True)[0]
+        newest = rows.order_by("-id").values_list("note", flat=True).first()
+        if newest is not None:
+            count = max(1, rows.count())  # the worker may just be at it
             link = reverse(f"admin:billing_{model._meta.model_name}_changelist")
             found.append(
                 Waits(f"{counted(count, noun)} failed, and will be tried again", newest, f"{link}?state__exact=waiting")

