@@ -119,7 +119,7 @@ def test_the_service_behind_it(start, database, pooler, provider):
     between.stop()
     assert service.suggest(ample).json()["code"] == "database_unavailable"
     between.start()
-    wait_until(lambda: service.client.get("/health/ready").status_code == 200, what="one process to find the pooler")
+    wait_until(lambda: service.client.get("/health/ready").status_code == 200, 60, what="one process to find it")
     wait_until(lambda: service.suggest(ample).status_code == 200, 60, what="each process to find the pooler again")
     assert service.reconcile() == ""
 
