@@ -3,6 +3,7 @@
 Runs inside `manage.py shell` of the service under test: `from tests.browser.seed import seed; seed()`.
 """
 
+import itertools
 import json
 import random
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ from billing.paddle import events
 from licenses import lifecycle
 from licenses.models import License, Plan
 from remind_site.models import BackupRun
+from tests import paddle
 from tests.paddle import Life
 
 PASSWORD = "correct horse battery"
@@ -139,6 +141,7 @@ def _troubles(licenses: list[License]) -> None:
 
 def _payments() -> None:
     """One who pays, one who got half of it back, and one who got all of it back."""
+    paddle._numbers = itertools.count(1_000_000)  # the tests, in another process, count from 1
     for number, (price, cents, back) in enumerate(
         [("pri_pro", 1500, 0), ("pri_team", 4900, 2450), ("pri_pro", 1500, 1500)]
     ):
